@@ -1,0 +1,1 @@
+//! One journey each, wiring only.

@@ -1,0 +1,1 @@
+//! What people write in `config.toml`, and its compilation into rules.

@@ -1,0 +1,1 @@
+//! The only room with librdkafka in it.

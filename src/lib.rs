@@ -1,0 +1,10 @@
+//! Lethe: makes personal data on Apache Kafka safe to use, and then forgets it, provably.
+
+pub mod commands;
+pub mod config;
+pub mod generator;
+pub mod kafka;
+pub mod lifecycle;
+pub mod model;
+pub mod ops;
+pub mod transform;

@@ -1,0 +1,1 @@
+//! Time and rights as pure functions: retention windows, horizons, holds, erasure.

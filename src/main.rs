@@ -1,0 +1,3 @@
+//! Parses the command line, calls one command, returns its exit code.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Nouns shared by the rooms: no I/O, no clock, no threads.

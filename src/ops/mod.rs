@@ -1,0 +1,1 @@
+//! The outside world: clock, keys, assets, metrics, logs, HTTP.

@@ -1,0 +1,1 @@
+//! The line: bytes in, records out. Pure: no I/O, no clock, no Kafka types, no randomness.
