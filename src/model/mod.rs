@@ -1,3 +1,16 @@
 //! Nouns shared by the rooms: no I/O, no clock, no threads.
 
+pub mod category;
+pub mod consent;
+pub mod destination;
+pub mod directive;
+pub mod field;
+pub mod header;
+pub mod identifier;
+pub mod partition;
+pub mod pseudonym;
+pub mod record;
+pub mod rejected;
 pub mod span;
+pub mod tenant;
+pub mod time;
