@@ -1,0 +1,29 @@
+//! Journeys: what an operator fears, tried on a real Kafka broker with the real binary. One file each, one binary, one link.
+//!
+//! To write one: add `mod name_of_the_fear;` below, and a file of that name that begins
+//!
+//! ```ignore
+//! #[test]
+//! fn nothing_is_lost() {
+//!     let journey = Journey::new("nothing_is_lost");          // a namespace of its own on the shared broker
+//!     let acme = journey.tenant("acme");                       // a tenant id that no other journey has
+//!     journey.create_topic(&format!("{acme}.raw.web"), 4, &[]);
+//!     let config = journey.config().tenant(&acme, |t| t.set("profile", "web_analytics"));
+//!     journey.set_up(&config);                                 // keys and topics, as an operator would
+//!     let run = journey.lethe(&config).args(["run", "--until-caught-up"]).finish();
+//!     run.assert_done();
+//!     let records = kafka::read_committed(journey.bootstrap(), &format!("{acme}.events"));
+//! }
+//! ```
+//!
+//! - The shared broker serves all journeys at once; `Journey::with_own_broker` is for those that kill or restart it.
+//! - Wait with `eventually(what, || …)`, never by a sleep: it polls until its deadline and then says what it waited for.
+//! - A journey that needs the whole machine begins with `let _turn = heavy();`.
+//! - Nothing outlives the test process, however it ends: processes and files are handed to the keeper (`support/keeper.rs`).
+//! - `LETHE_KEEP=1` leaves the files of a run, broker data and logs, under `target/tmp`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+mod broker_answers;

@@ -1,0 +1,264 @@
+//! A real Apache Kafka broker: one KRaft node on free ports, up in seconds, gone with the test process.
+
+use super::jars::{class_path, last_lines, must_succeed, repository};
+use super::kafka;
+use super::keeper::{self, Kept};
+use super::wait::PATIENCE;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rustix::process::Signal;
+use std::collections::HashMap;
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Small and quick to start: the compiler's first tier is enough for journeys, and the machine has other work.
+const JAVA_OPTIONS: [&str; 5] = ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"];
+
+/// What a broker that is not ours must answer for the journeys to hold: setting, the largest or the only value that suits.
+const MUST_SUIT: [(&str, Suits); 8] = [
+    ("auto.create.topics.enable", Suits::Exactly("false")),
+    ("offsets.topic.replication.factor", Suits::Exactly("1")),
+    ("log.cleaner.enable", Suits::Exactly("true")),
+    ("log.cleaner.backoff.ms", Suits::AtMost(1_000)),
+    ("log.retention.check.interval.ms", Suits::AtMost(1_000)),
+    ("log.segment.delete.delay.ms", Suits::AtMost(1_000)),
+    ("group.initial.rebalance.delay.ms", Suits::AtMost(500)),
+    ("group.consumer.session.timeout.ms", Suits::AtMost(10_000)),
+];
+
+enum Suits {
+    Exactly(&'static str),
+    AtMost(u64),
+}
+
+/// A broker, ours or one that was there.
+pub struct Broker {
+    bootstrap: String,
+    data: PathBuf,
+    own: Option<Own>,
+}
+
+/// What is needed to start a broker of ours again.
+struct Own {
+    home: PathBuf,
+    class_path: String,
+    sasl: String,
+    process: Mutex<Option<Kept>>,
+}
+
+impl Broker {
+    /// The broker that all journeys share: the one at `KAFKA_BOOTSTRAP` if that is set, else one started on first use.
+    /// Fails, never skips, with one sentence that says what is missing.
+    #[track_caller]
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Result<Broker, String>> = OnceLock::new();
+        let shared = SHARED.get_or_init(|| match std::env::var("KAFKA_BOOTSTRAP") {
+            Ok(bootstrap) if !bootstrap.is_empty() => Self::reuse(bootstrap),
+            _ => Self::start(),
+        });
+        match shared {
+            Ok(broker) => broker,
+            Err(sentence) => panic!("{sentence}"),
+        }
+    }
+
+    /// A broker for one journey alone, to kill and restart; gone when dropped.
+    #[track_caller]
+    pub fn start_own() -> Self {
+        match Self::start() {
+            Ok(broker) => broker,
+            Err(sentence) => panic!("{sentence}"),
+        }
+    }
+
+    /// `host:port` of the listener where everybody may do everything.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// `host:port` of the listener that asks for a user (SASL/PLAIN over plain text: `lethe`, `operator` or `stranger`, password
+    /// `<user>-password`) and lets each do only what an ACL grants.
+    #[track_caller]
+    pub fn sasl_bootstrap(&self) -> &str {
+        &self.own("a SASL listener").sasl
+    }
+
+    /// Where the broker keeps partitions: one directory `<topic>-<partition>` each.
+    #[track_caller]
+    pub fn log_dir(&self) -> &Path {
+        assert!(self.data.is_dir(), "this journey reads the broker's files: unset KAFKA_BOOTSTRAP or use a broker on this machine");
+        &self.data
+    }
+
+    /// Kills it at once (SIGKILL); connections break, nothing is flushed by the broker.
+    #[track_caller]
+    pub fn kill(&self) {
+        drop(self.process().take());
+    }
+
+    /// Stops it as an operator would (SIGTERM), and waits until it has gone.
+    #[track_caller]
+    pub fn stop(&self) {
+        if let Some(mut process) = self.process().take() {
+            process.signal(Signal::TERM);
+            let _ = process.child().wait();
+        }
+    }
+
+    /// Starts it again after `kill` or `stop`, on the same ports and data, and returns once it answers.
+    #[track_caller]
+    pub fn restart(&self) {
+        self.kill();
+        if let Err(sentence) = self.launch() {
+            panic!("{sentence}");
+        }
+    }
+
+    /// Freezes it (SIGSTOP): connections stay open and nothing answers.
+    #[track_caller]
+    pub fn freeze(&self) {
+        self.process().as_ref().expect("the broker runs").signal(Signal::STOP);
+    }
+
+    /// Lets it go on after `freeze`.
+    #[track_caller]
+    pub fn thaw(&self) {
+        self.process().as_ref().expect("the broker runs").signal(Signal::CONT);
+    }
+
+    /// Runs `kafka-acls` with these arguments, e.g. `["--add", "--allow-principal", "User:lethe", "--operation", "Read", "--topic", "t"]`.
+    #[track_caller]
+    pub fn acls(&self, arguments: &[&str]) {
+        let own = self.own("ACLs");
+        let mut tool = own.java("org.apache.kafka.tools.AclCommand");
+        tool.args(["--bootstrap-server", &self.bootstrap]).args(arguments);
+        must_succeed(&mut tool, "kafka-acls failed").unwrap_or_else(|sentence| panic!("{sentence}"));
+    }
+
+    #[track_caller]
+    fn own(&self, what: &str) -> &Own {
+        self.own.as_ref().unwrap_or_else(|| panic!("this journey needs {what}, which only a broker of our own has: unset KAFKA_BOOTSTRAP"))
+    }
+
+    #[track_caller]
+    fn process(&self) -> std::sync::MutexGuard<'_, Option<Kept>> {
+        self.own("to end and restart its broker").process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tries again with other ports: between choosing a free port and listening on it, somebody else may have taken it.
+    fn start() -> Result<Self, String> {
+        let class_path = class_path()?;
+        let mut last = String::new();
+        for _ in 0..3 {
+            let broker = Self::prepare(&class_path)?;
+            match broker.launch() {
+                Ok(()) => return Ok(broker),
+                Err(sentence) => last = sentence,
+            }
+        }
+        Err(last)
+    }
+
+    /// Writes the settings and formats the storage.
+    fn prepare(class_path: &str) -> Result<Self, String> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let home = keeper::directory(&format!("broker-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        let data = home.join("data");
+        let [port, sasl_port, controller_port] = free_ports();
+        let template = repository("docker/broker/server.properties.in");
+        let settings = std::fs::read_to_string(&template)
+            .map_err(|e| format!("cannot read {}: {e}", template.display()))?
+            .replace("@PORT@", &port.to_string())
+            .replace("@SASL_PORT@", &sasl_port.to_string())
+            .replace("@CONTROLLER_PORT@", &controller_port.to_string())
+            .replace("@DATA@", &data.display().to_string());
+        std::fs::write(home.join("server.properties"), settings).map_err(|e| format!("cannot write {}: {e}", home.display()))?;
+        let own = Own { home, class_path: class_path.to_owned(), sasl: format!("127.0.0.1:{sasl_port}"), process: Mutex::new(None) };
+        let mut format = own.java("kafka.tools.StorageTool");
+        // Any cluster id will do: a base64 UUID. The data directory is new each time.
+        format.args(["format", "-t", "bGV0aGVqb3VybmV5czAwMQ", "-c"]).arg(own.home.join("server.properties"));
+        must_succeed(&mut format, "the broker's storage could not be formatted")?;
+        Ok(Self { bootstrap: format!("127.0.0.1:{port}"), data, own: Some(own) })
+    }
+
+    /// Starts the process and waits until it answers a request.
+    fn launch(&self) -> Result<(), String> {
+        let own = self.own("a process");
+        let log_path = own.home.join("broker.log");
+        let log =
+            File::options().create(true).append(true).open(&log_path).map_err(|e| format!("cannot write {}: {e}", log_path.display()))?;
+        let errors = log.try_clone().map_err(|e| format!("cannot write {}: {e}", log_path.display()))?;
+        let mut server = own.java("kafka.Kafka");
+        server.arg(own.home.join("server.properties")).stdin(Stdio::null()).stdout(log).stderr(errors);
+        let mut process = Kept::spawn(&mut server).map_err(|e| format!("the broker could not be started: {e}"))?;
+
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if kafka::answers(&self.bootstrap, Duration::from_millis(500)) {
+                *self.process() = Some(process);
+                return Ok(());
+            }
+            let ended = process.child().try_wait().is_ok_and(|status| status.is_some());
+            if ended || Instant::now() > deadline {
+                let log = std::fs::read_to_string(&log_path).unwrap_or_default();
+                return Err(format!("the broker did not come up; it said: {}", last_lines(&log, 5)));
+            }
+        }
+    }
+
+    /// Takes a broker that is there, if its settings suit.
+    fn reuse(bootstrap: String) -> Result<Self, String> {
+        let settings = broker_settings(&bootstrap)?;
+        for (name, suits) in MUST_SUIT {
+            let value = settings.get(name).map_or("", String::as_str);
+            let (fine, wanted) = match suits {
+                Suits::Exactly(only) => (value == only, only.to_owned()),
+                Suits::AtMost(most) => (value.parse().is_ok_and(|given: u64| given <= most), format!("at most {most}")),
+            };
+            if !fine {
+                return Err(format!(
+                    "the broker at KAFKA_BOOTSTRAP does not suit the journeys: {name} is {value:?} and must be {wanted} (see docker/broker/server.properties.in)"
+                ));
+            }
+        }
+        let data = settings.get("log.dirs").or_else(|| settings.get("log.dir")).map(PathBuf::from).unwrap_or_default();
+        Ok(Self { bootstrap, data, own: None })
+    }
+}
+
+impl Own {
+    fn java(&self, class: &str) -> Command {
+        let mut command = Command::new("java");
+        command.args(JAVA_OPTIONS).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn").args(["-cp", &self.class_path, class]);
+        command.current_dir(&self.home);
+        command
+    }
+}
+
+/// Ports that were free a moment ago, all different.
+pub fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("there are free ports"));
+    listeners.map(|listener| listener.local_addr().expect("it is bound").port())
+}
+
+fn broker_settings(bootstrap: &str) -> Result<HashMap<String, String>, String> {
+    if !kafka::answers(bootstrap, Duration::from_secs(10)) {
+        return Err(format!("no broker answers at KAFKA_BOOTSTRAP ({bootstrap}): start one there, or unset it and one is started"));
+    }
+    let cannot = |e: rdkafka::error::KafkaError| format!("the broker at KAFKA_BOOTSTRAP does not tell its settings: {e}");
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", bootstrap).create().map_err(cannot)?;
+    let cluster = admin.inner().fetch_metadata(None, PATIENCE).map_err(cannot)?;
+    let [only] = cluster.brokers() else {
+        return Err("the journeys need a cluster of one broker at KAFKA_BOOTSTRAP".to_owned());
+    };
+    let asked = [ResourceSpecifier::Broker(only.id())];
+    let answers = kafka::block_on(admin.describe_configs(&asked, &AdminOptions::new())).map_err(cannot)?;
+    let resource = answers.into_iter().next().and_then(Result::ok).ok_or("the broker at KAFKA_BOOTSTRAP does not tell its settings")?;
+    Ok(resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect())
+}
