@@ -1,1 +1,3 @@
 //! The line: bytes in, records out. Pure: no I/O, no clock, no Kafka types, no randomness.
+
+pub mod hash;
