@@ -6,3 +6,6 @@
 pub mod device;
 pub mod device_table;
 pub mod ip;
+pub mod page;
+mod parts;
+mod segment;
