@@ -59,6 +59,7 @@ fn offset_metadata_of_a_transaction_is_kept_under_both_group_protocols() {
             for _ in 0..records {
                 producer.send(BaseRecord::<[u8], str>::to(&output).payload("x")).map_err(|(error, _)| error).unwrap();
             }
+            producer.flush(PATIENCE).unwrap(); // an abort drops what has not left the client
             let mut offsets = TopicPartitionList::new();
             offsets.add_partition_offset(&topic, 0, Offset::Offset(next)).unwrap();
             offsets.elements()[0].set_metadata(metadata);
