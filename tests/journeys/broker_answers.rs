@@ -7,7 +7,8 @@ use crate::support::wait::{PATIENCE, eventually};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 #[test]
@@ -85,6 +86,47 @@ fn offset_metadata_of_a_transaction_is_kept_under_both_group_protocols() {
         assert_eq!(kafka::read_committed(bootstrap, &output).len(), 3, "the aborted two are not there");
         assert_eq!(kafka::read_uncommitted(bootstrap, &output).len(), 5);
     }
+}
+
+#[test]
+fn an_open_transaction_is_waited_for() {
+    let journey = Journey::new("an_open_transaction_is_waited_for");
+    let (bootstrap, topic) = (journey.bootstrap(), format!("{}.out", journey.namespace()));
+    journey.create_topic(&topic, 1, &[]);
+    let producer = kafka::transactional_producer(bootstrap, journey.namespace());
+    producer.begin_transaction().unwrap();
+    producer.send(BaseRecord::<[u8], str>::to(&topic).payload("x")).map_err(|(error, _)| error).unwrap();
+    producer.flush(PATIENCE).unwrap();
+
+    assert_eq!(kafka::watermarks(bootstrap, &topic), [(0, 1)]);
+    assert_eq!(kafka::lag(bootstrap, journey.namespace(), &topic), 1);
+    assert!(kafka::read_committed(bootstrap, &topic).is_empty());
+    assert_eq!(kafka::read_uncommitted(bootstrap, &topic).len(), 1);
+    std::mem::forget(producer); // its owner is gone without a word: the broker aborts it after its timeout
+    kafka::wait_until_stable(bootstrap, &topic);
+    assert!(kafka::watermarks(bootstrap, &topic)[0].1 > 1, "the mark of the abort stands behind the record");
+    assert!(kafka::read_committed(bootstrap, &topic).is_empty());
+}
+
+#[test]
+fn the_binary_is_at_hand() {
+    let journey = Journey::new("the_binary_is_at_hand");
+    let config = journey.config().tenant(&journey.tenant("acme"), |tenant| tenant);
+    journey.lethe(&config).args(["--help"]).finish().assert_done();
+}
+
+#[test]
+fn kafkas_own_producer_is_at_hand() {
+    let journey = Journey::new("kafkas_own_producer_is_at_hand");
+    let topic = format!("{}.raw", journey.namespace());
+    journey.create_topic(&topic, 1, &[]);
+    let mut tool = journey.broker().tool("ConsoleProducer");
+    tool.args(["--bootstrap-server", journey.bootstrap(), "--topic", &topic]).stdin(Stdio::piped());
+    let mut producer = tool.spawn().unwrap();
+    producer.stdin.take().unwrap().write_all(b"{\"n\":1}\n{\"n\":2}\n").unwrap();
+    assert!(producer.wait().unwrap().success());
+    let read: Vec<_> = kafka::read_committed(journey.bootstrap(), &topic).iter().map(|record| record.json()["n"].clone()).collect();
+    assert_eq!(read, [1, 2]);
 }
 
 #[test]

@@ -132,13 +132,19 @@ impl Broker {
         self.process().as_ref().expect("the broker runs").signal(Signal::CONT);
     }
 
-    /// Runs `kafka-acls` with these arguments, e.g. `["--add", "--allow-principal", "User:lethe", "--operation", "Read", "--topic", "t"]`.
+    /// Grants or denies by `kafka-acls`, e.g. `["--add", "--allow-principal", "User:lethe", "--operation", "Read", "--topic", "t"]`.
     #[track_caller]
     pub fn acls(&self, arguments: &[&str]) {
-        let own = self.own("ACLs");
-        let mut tool = own.java("org.apache.kafka.tools.AclCommand");
+        let mut tool = self.tool("AclCommand");
         tool.args(["--bootstrap-server", &self.bootstrap]).args(arguments);
         must_succeed(&mut tool, "kafka-acls failed").unwrap_or_else(|sentence| panic!("{sentence}"));
+    }
+
+    /// One of Kafka's own tools by its class, ready for its arguments: `ConsoleProducer`, `ConsoleConsumer`, `TopicCommand`, …
+    #[track_caller]
+    pub fn tool(&self, class: &str) -> Command {
+        let class_path = class_path().unwrap_or_else(|sentence| panic!("{sentence}"));
+        java(&class_path, &format!("org.apache.kafka.tools.{class}"))
     }
 
     #[track_caller]
@@ -180,7 +186,7 @@ impl Broker {
             .replace("@DATA@", &data.display().to_string());
         std::fs::write(home.join("server.properties"), settings).map_err(|e| format!("cannot write {}: {e}", home.display()))?;
         let own = Own { home, class_path: class_path.to_owned(), sasl: format!("127.0.0.1:{sasl_port}"), process: Mutex::new(None) };
-        let mut format = own.java("kafka.tools.StorageTool");
+        let mut format = java(class_path, "kafka.tools.StorageTool");
         // Any cluster id will do: a base64 UUID. The data directory is new each time.
         format.args(["format", "-t", "bGV0aGVqb3VybmV5czAwMQ", "-c"]).arg(own.home.join("server.properties"));
         must_succeed(&mut format, "the broker's storage could not be formatted")?;
@@ -194,8 +200,8 @@ impl Broker {
         let log =
             File::options().create(true).append(true).open(&log_path).map_err(|e| format!("cannot write {}: {e}", log_path.display()))?;
         let errors = log.try_clone().map_err(|e| format!("cannot write {}: {e}", log_path.display()))?;
-        let mut server = own.java("kafka.Kafka");
-        server.arg(own.home.join("server.properties")).stdin(Stdio::null()).stdout(log).stderr(errors);
+        let mut server = java(&own.class_path, "kafka.Kafka");
+        server.current_dir(&own.home).arg(own.home.join("server.properties")).stdin(Stdio::null()).stdout(log).stderr(errors);
         let mut process = Kept::spawn(&mut server).map_err(|e| format!("the broker could not be started: {e}"))?;
 
         let deadline = Instant::now() + PATIENCE;
@@ -232,13 +238,10 @@ impl Broker {
     }
 }
 
-impl Own {
-    fn java(&self, class: &str) -> Command {
-        let mut command = Command::new("java");
-        command.args(JAVA_OPTIONS).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn").args(["-cp", &self.class_path, class]);
-        command.current_dir(&self.home);
-        command
-    }
+fn java(class_path: &str, class: &str) -> Command {
+    let mut command = Command::new("java");
+    command.args(JAVA_OPTIONS).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn").args(["-cp", class_path, class]);
+    command
 }
 
 /// Ports that were free a moment ago, all different.

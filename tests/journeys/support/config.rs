@@ -88,3 +88,18 @@ fn within<'t>(table: &'t mut Table, path: &str) -> &'t mut Table {
         inner.as_table_mut().unwrap_or_else(|| panic!("{name} is a field, not a table"))
     })
 }
+
+#[test]
+fn a_config_is_written_as_people_write_it() {
+    let config = TestConfig::new("127.0.0.1:9092", "n", Path::new("somewhere"))
+        .set("run.batch_events", 100)
+        .without("keys.signing_file")
+        .tenant("acme", |tenant| tenant.set("windows.events", "5s").set("destinations", vec!["meta"]));
+    let read: Table = config.to_toml().parse().unwrap();
+    assert_eq!(read["run"]["batch_events"].as_integer(), Some(100));
+    assert_eq!(read["run"]["groups"][0].as_str(), Some("n-run"));
+    assert!(read["keys"].get("signing_file").is_none());
+    assert_eq!(read["tenant"][0]["windows"]["events"].as_str(), Some("5s"));
+    assert_eq!(read["tenant"][0]["sources"][0].as_str(), Some("acme.raw.web"));
+    assert_eq!(config.tenants(), ["acme"]);
+}

@@ -166,7 +166,7 @@ impl rdkafka::producer::ProducerContext for Deliveries {
 /// All committed records of a topic up to its end now, by partition and offset.
 #[track_caller]
 pub fn read_committed(bootstrap: &str, topic: &str) -> Vec<Record> {
-    let mut reading = Reading::new(bootstrap, &[topic], "read_committed");
+    let mut reading = Reading::new(bootstrap, &[topic], "read_committed", Keep::Whole);
     reading.read_to_end();
     reading.records.remove(topic).unwrap_or_default()
 }
@@ -174,9 +174,18 @@ pub fn read_committed(bootstrap: &str, topic: &str) -> Vec<Record> {
 /// All records of a topic up to its end now, those of open and aborted transactions included.
 #[track_caller]
 pub fn read_uncommitted(bootstrap: &str, topic: &str) -> Vec<Record> {
-    let mut reading = Reading::new(bootstrap, &[topic], "read_uncommitted");
+    let mut reading = Reading::new(bootstrap, &[topic], "read_uncommitted", Keep::Whole);
     reading.read_to_end();
     reading.records.remove(topic).unwrap_or_default()
+}
+
+/// How much of each record a reader keeps.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// All of it.
+    Whole,
+    /// Neither value nor headers, for journeys of millions of records: a value is kept as present and empty, a tombstone as none.
+    Keys,
 }
 
 /// A reader of committed records that runs beside a journey from start to finish, as a consumer downstream would.
@@ -190,8 +199,14 @@ impl Reader {
     /// Starts to read these topics, which must exist, from their beginnings.
     #[track_caller]
     pub fn start(bootstrap: &str, topics: &[&str]) -> Self {
+        Self::start_keeping(Keep::Whole, bootstrap, topics)
+    }
+
+    /// `start`, with a choice of what is kept in memory.
+    #[track_caller]
+    pub fn start_keeping(keep: Keep, bootstrap: &str, topics: &[&str]) -> Self {
         let (finish, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let mut reading = Reading::new(bootstrap, topics, "read_committed");
+        let mut reading = Reading::new(bootstrap, topics, "read_committed", keep);
         let (told, counter) = (Arc::clone(&finish), Arc::clone(&seen));
         let thread = std::thread::spawn(move || {
             while !told.load(Ordering::Relaxed) {
@@ -220,6 +235,7 @@ impl Reader {
 /// A consumer without a group, and what it has read.
 struct Reading {
     consumer: BaseConsumer,
+    keep: Keep,
     next: BTreeMap<(String, i32), i64>,
     at_end: BTreeSet<(String, i32)>,
     records: BTreeMap<String, Vec<Record>>,
@@ -228,7 +244,7 @@ struct Reading {
 
 impl Reading {
     #[track_caller]
-    fn new(bootstrap: &str, topics: &[&str], isolation: &str) -> Self {
+    fn new(bootstrap: &str, topics: &[&str], isolation: &str, keep: Keep) -> Self {
         let mut config = client(bootstrap);
         config.set("group.id", "journeys-reader").set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
         config.set("isolation.level", isolation).set("enable.partition.eof", "true").set("fetch.queue.backoff.ms", "5");
@@ -239,7 +255,7 @@ impl Reading {
             assert!(!partitions.is_empty(), "there is no topic {topic}");
             next.extend(partitions.into_iter().map(|partition| (((*topic).to_owned(), partition), 0)));
         }
-        let reading = Self { consumer, next, at_end: BTreeSet::new(), records: BTreeMap::new(), count: 0 };
+        let reading = Self { consumer, keep, next, at_end: BTreeSet::new(), records: BTreeMap::new(), count: 0 };
         reading.assign();
         reading
     }
@@ -257,13 +273,14 @@ impl Reading {
     fn poll(&mut self, patience: Duration) {
         match self.consumer.poll(patience) {
             Some(Ok(message)) => {
-                let headers = message.headers().into_iter().flat_map(Headers::iter);
+                let whole = self.keep == Keep::Whole;
+                let headers = message.headers().filter(|_| whole).into_iter().flat_map(Headers::iter);
                 let record = Record {
                     partition: message.partition(),
                     offset: message.offset(),
                     timestamp_ms: message.timestamp().to_millis().unwrap_or(-1),
                     key: message.key().map(<[u8]>::to_vec),
-                    value: message.payload().map(<[u8]>::to_vec),
+                    value: message.payload().map(|value| if whole { value.to_vec() } else { Vec::new() }),
                     headers: headers.map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect(),
                 };
                 let topic = message.topic().to_owned();
@@ -327,16 +344,37 @@ pub fn committed(bootstrap: &str, group: &str, topic: &str) -> Vec<Committed> {
     committed.collect()
 }
 
-/// First offset and end offset of each partition, of open transactions too.
+/// How many records of a topic a group has not committed yet; of a partition without an offset, all that are there.
+#[track_caller]
+pub fn lag(bootstrap: &str, group: &str, topic: &str) -> i64 {
+    let bounds = watermarks(bootstrap, topic);
+    let positions = committed(bootstrap, group, topic);
+    positions.iter().zip(bounds).map(|(position, (first, end))| end - position.offset.unwrap_or(first).max(first)).sum()
+}
+
+/// Waits until no transaction is open in a topic, so that a reader of committed records sees its true end.
+#[track_caller]
+pub fn wait_until_stable(bootstrap: &str, topic: &str) {
+    eventually(&format!("the end of open transactions in {topic}"), || {
+        (bounds(bootstrap, topic, "read_committed") == bounds(bootstrap, topic, "read_uncommitted")).then_some(())
+    });
+}
+
+/// First offset and end offset of each partition, records of open transactions included.
 #[track_caller]
 pub fn watermarks(bootstrap: &str, topic: &str) -> Vec<(i64, i64)> {
-    let consumer: BaseConsumer = client(bootstrap).create().expect("a consumer");
+    bounds(bootstrap, topic, "read_uncommitted")
+}
+
+#[track_caller]
+fn bounds(bootstrap: &str, topic: &str, isolation: &str) -> Vec<(i64, i64)> {
+    let consumer: BaseConsumer = client(bootstrap).set("isolation.level", isolation).create().expect("a consumer");
     let partitions = partitions_of(bootstrap, topic).into_iter();
     partitions.map(|partition| consumer.fetch_watermarks(topic, partition, PATIENCE).expect("the broker answers")).collect()
 }
 
 /// The files of a topic's partitions in which `needle` stands as plain bytes, those already marked `.deleted` included. Only records
-/// that were produced uncompressed can be found so.
+/// that were produced uncompressed can be found so: a journey asserts first that it finds them.
 #[track_caller]
 pub fn files_with(broker: &Broker, topic: &str, needle: &[u8]) -> Vec<PathBuf> {
     let finder = memchr::memmem::Finder::new(needle);
