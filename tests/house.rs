@@ -187,6 +187,32 @@ fn every_file_opens_with_what_it_is_for() {
 }
 
 #[test]
+fn every_file_is_part_of_the_build() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    rust_files(&root.join("src"), &mut files);
+    rust_files(&root.join("tests/journeys"), &mut files);
+    let mut dead = Vec::new();
+    for file in files {
+        let (directory, stem) = (file.parent().unwrap(), file.file_stem().unwrap().to_string_lossy().into_owned());
+        // What declares `a/mod.rs` is what stands beside `a`.
+        let (beside, name) = match stem.as_str() {
+            "lib" | "main" => continue,
+            "mod" => (directory.parent().unwrap(), directory.file_name().unwrap().to_string_lossy().into_owned()),
+            _ => (directory, stem),
+        };
+        let parents = [beside.join("mod.rs"), beside.join("lib.rs"), beside.join("main.rs"), beside.with_extension("rs")];
+        let texts = parents.iter().filter_map(|parent| std::fs::read_to_string(parent).ok());
+        let declared = format!("mod {name};");
+        if !texts.into_iter().any(|text| text.lines().any(|line| line.trim() == declared || line.trim().ends_with(&format!(" {declared}"))))
+        {
+            dead.push(format!("{}: declared nowhere, so never compiled or run", file.strip_prefix(root).unwrap().display()));
+        }
+    }
+    none(&dead);
+}
+
+#[test]
 fn files_fit_one_sitting_and_functions_one_screen() {
     let mut faults = Vec::new();
     for source in sources() {

@@ -1,8 +1,8 @@
 //! A real Apache Kafka broker: one KRaft node on free ports, up in seconds, gone with the test process.
 
-use super::jars::{class_path, last_lines, must_succeed, repository};
 use super::kafka;
 use super::keeper::{self, Kept};
+use super::outside::{class_path, last_lines, must_succeed, repository};
 use super::wait::PATIENCE;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};

@@ -1,9 +1,9 @@
 //! The binary as an operator meets it: arguments, environment, signals, exit codes, what it prints and what it measures.
 
 use super::broker::free_ports;
-use super::jars::last_lines;
 use super::keeper::Kept;
 use super::metrics::{Metrics, http_get};
+use super::outside::last_lines;
 use super::wait::{PATIENCE, eventually, eventually_within};
 use rustix::process::Signal;
 use std::fs::File;

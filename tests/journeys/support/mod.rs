@@ -5,11 +5,12 @@
 
 pub mod broker;
 pub mod config;
-pub mod jars;
+
 pub mod journey;
 pub mod kafka;
 pub mod keeper;
 pub mod lethe;
 pub mod metrics;
+pub mod outside;
 pub mod python;
 pub mod wait;

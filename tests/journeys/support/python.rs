@@ -1,6 +1,6 @@
 //! A Python with clients of other houses (confluent-kafka, fastavro), for journeys that let somebody else read what Lethe wrote.
 
-use super::jars::{made_once, must_succeed, repository};
+use super::outside::{made_once, must_succeed, repository};
 use std::path::PathBuf;
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! Apache Kafka's jars: fetched once by Maven into the target directory, whichever test process comes first.
+//! What the journeys take from outside: Apache Kafka's jars, fetched once by Maven into the target directory, and programs of the system.
 
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -72,6 +72,13 @@ pub fn must_succeed(command: &mut Command, complaint: &str) -> Result<(), String
 pub fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// A program of the system that a journey needs, as in `program("kcat", "-V", "kcat")`; fails with one sentence if it is missing.
+#[track_caller]
+pub fn program(name: &str, question: &str, package: &str) -> Command {
+    assert!(answers(name, question), "this journey needs {name}: install it with: apt-get install {package}");
+    Command::new(name)
 }
 
 fn answers(program: &str, question: &str) -> bool {
