@@ -1,0 +1,177 @@
+//! What the field rules share: white space, punctuation, lower case, Unicode form, and the test for values that are hashes already.
+
+use std::borrow::Cow;
+
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+/// Why a field is not sent. Shape: closed; the codes are metric labels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum DropReason {
+    /// Nothing is left once the rule is applied.
+    Empty,
+    /// An MD5 digest: it cannot become SHA-256, and hashing it again matches nobody.
+    Md5,
+    /// Not one local part, one `@` and a domain with a dot.
+    NotAnEmail,
+    /// Letters, an unknown calling code, or a length that code does not have.
+    NotAPhone,
+    /// A national number (leading zero) in a row that names no country.
+    NoCountryHint,
+    /// Neither male nor female in the four words that are understood.
+    NotAGender,
+    /// Not a calendar date between 1900 and today.
+    BadDate,
+    /// Not an ISO 3166-1 country.
+    NotACountry,
+    /// A postal code of one character.
+    TooShort,
+}
+
+impl DropReason {
+    /// Every reason, in the order of declaration.
+    pub const ALL: [DropReason; 9] = [
+        DropReason::Empty,
+        DropReason::Md5,
+        DropReason::NotAnEmail,
+        DropReason::NotAPhone,
+        DropReason::NoCountryHint,
+        DropReason::NotAGender,
+        DropReason::BadDate,
+        DropReason::NotACountry,
+        DropReason::TooShort,
+    ];
+
+    /// The stable code.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DropReason::Empty => "empty",
+            DropReason::Md5 => "md5",
+            DropReason::NotAnEmail => "not_an_email",
+            DropReason::NotAPhone => "not_a_phone",
+            DropReason::NoCountryHint => "no_country_hint",
+            DropReason::NotAGender => "not_a_gender",
+            DropReason::BadDate => "bad_date",
+            DropReason::NotACountry => "not_a_country",
+            DropReason::TooShort => "too_short",
+        }
+    }
+}
+
+/// ASCII white space as Unicode's White_Space has it: vertical tab included, unlike [`u8::is_ascii_whitespace`].
+pub(super) const SPACE: u8 = 1;
+/// The punctuation `P` of rule 1.5.
+pub(super) const PUNCTUATION: u8 = 2;
+/// `0` to `9`.
+pub(super) const DIGIT: u8 = 4;
+/// `A` to `Z`, `a` to `z`.
+pub(super) const LETTER: u8 = 8;
+
+/// What kind of ASCII character each byte is; bytes above 127 are of no kind.
+pub(super) static CLASS: [u8; 256] = {
+    let mut class = [0u8; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        class[byte as usize] = match byte {
+            b'\t'..=b'\r' | b' ' => SPACE,
+            b'0'..=b'9' => DIGIT,
+            b'A'..=b'Z' | b'a'..=b'z' => LETTER,
+            b'!'..=b'/' | b':'..=b'@' | b'['..=b'`' | b'{'..=b'~' => PUNCTUATION,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    class
+};
+
+/// Whether `c` is in `P`. Source: destinations.md 1.5; typographic quotes and dashes are not.
+pub(super) fn is_punctuation(c: char) -> bool {
+    c.is_ascii_punctuation()
+}
+
+/// Without Unicode White_Space at both ends. Source: destinations.md 1.3; U+200B and U+FEFF stay.
+pub(super) fn trim(input: &str) -> &str {
+    input.trim_matches(char::is_whitespace)
+}
+
+/// Canonical composition, borrowed when the quick check says there is nothing to do. Source: destinations.md 1.2.
+pub(super) fn nfc(input: &str) -> Cow<'_, str> {
+    if input.is_ascii() || is_nfc_quick(input.chars()) == IsNormalized::Yes {
+        Cow::Borrowed(input)
+    } else {
+        Cow::Owned(input.nfc().collect())
+    }
+}
+
+/// ASCII fast path: appends what has none of the classes in `drop`, in lower case. Shape: `input` is ASCII.
+pub(super) fn push_ascii_lower(input: &str, drop: u8, out: &mut Vec<u8>) {
+    out.reserve(input.len());
+    out.extend(input.bytes().filter(|&b| CLASS[usize::from(b)] & drop == 0).map(|b| b.to_ascii_lowercase()));
+}
+
+/// The Unicode way: NFC, trim, full lower case, then only what `keep` keeps, trimmed. NFC once more at the end, because lower case
+/// (`J̌` → `ǰ`) and a removed character between a letter and its accent can leave text that composes.
+pub(super) fn push_unicode_lower(input: &str, keep: impl Fn(char) -> bool, out: &mut Vec<u8>) {
+    let composed = nfc(input);
+    let kept: String = trim(&composed).to_lowercase().chars().filter(|&c| keep(c)).collect();
+    out.extend_from_slice(nfc(trim(&kept)).as_bytes());
+}
+
+/// NFC and trim only.
+pub(super) fn push_trimmed(input: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(trim(&nfc(input)).as_bytes());
+}
+
+/// What a text is that looks like a digest.
+pub(super) enum Digest {
+    /// 64 hex characters, appended in lower case.
+    Sha256,
+    /// 32 hex characters.
+    Md5,
+}
+
+/// Tells a digest from ordinary text; 63 or 65 hex characters, base64 and suffixed digests are ordinary. Source: destinations.md 1.6.
+pub(super) fn digest(input: &str, out: &mut Vec<u8>) -> Option<Digest> {
+    if input.len() < 32 {
+        return None;
+    }
+    let trimmed = trim(input).as_bytes();
+    if !matches!(trimmed.len(), 32 | 64) || !trimmed.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    if trimmed.len() == 32 {
+        return Some(Digest::Md5);
+    }
+    out.extend(trimmed.iter().map(u8::to_ascii_lowercase));
+    Some(Digest::Sha256)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_agree_with_the_character_predicates() {
+        for byte in 0..=255u8 {
+            let c = char::from(byte);
+            let class = CLASS[usize::from(byte)];
+            assert_eq!(class & SPACE != 0, byte < 128 && c.is_whitespace(), "{byte}");
+            assert_eq!(class & PUNCTUATION != 0, "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~".contains(c), "{byte}");
+            assert_eq!(class & PUNCTUATION != 0, is_punctuation(c), "{byte}");
+            assert_eq!(class & DIGIT != 0, c.is_ascii_digit(), "{byte}");
+            assert_eq!(class & LETTER != 0, c.is_ascii_alphabetic(), "{byte}");
+        }
+    }
+
+    #[test]
+    fn unicode_white_space_is_trimmed_and_look_alikes_stay() {
+        assert_eq!(trim("\u{a0}\u{3000} x\u{85}"), "x");
+        assert_eq!(trim("\u{200b}x\u{feff}"), "\u{200b}x\u{feff}");
+    }
+
+    #[test]
+    fn codes_are_distinct() {
+        let codes: std::collections::HashSet<_> = DropReason::ALL.iter().map(|r| r.as_str()).collect();
+        assert_eq!(codes.len(), DropReason::ALL.len());
+    }
+}
