@@ -12,6 +12,7 @@ mod kernels;
 mod portable;
 mod recipe;
 mod text;
+#[cfg(target_arch = "x86_64")]
 mod window;
 
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,8 +1,5 @@
 //! Digests as text: lower-case hex and unpadded base64url, without tables or branches, so that no byte's value shows in the time taken.
 
-/// Eight bytes of ones.
-const ONES: u64 = 0x0101_0101_0101_0101;
-
 /// A digest as lower-case hex. Shape: 32 bytes in, 64 characters out. Source: RFC 4648 §8.
 #[inline(always)]
 #[must_use]
@@ -25,27 +22,36 @@ fn hex_digit(nibble: u8) -> u8 {
 #[must_use]
 pub fn base64url16(bytes: &[u8; 16]) -> [u8; 22] {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *bytes;
-    let mut out = [0; 22];
-    out[..8].copy_from_slice(&eight_characters(u64::from_be_bytes([0, 0, a, b, c, d, e, f])));
-    out[8..16].copy_from_slice(&eight_characters(u64::from_be_bytes([0, 0, g, h, i, j, k, l])));
-    out[16..].copy_from_slice(&eight_characters(u64::from_be_bytes([0, 0, m, n, o, p, 0, 0]))[..6]);
-    out
+    let mut digits = [0; 32];
+    digits[..8].copy_from_slice(&eight_digits(u64::from_be_bytes([0, 0, a, b, c, d, e, f])));
+    digits[8..16].copy_from_slice(&eight_digits(u64::from_be_bytes([0, 0, g, h, i, j, k, l])));
+    digits[16..24].copy_from_slice(&eight_digits(u64::from_be_bytes([0, 0, m, n, o, p, 0, 0])));
+    digits.iter_mut().for_each(|digit| *digit = base64url_character(*digit));
+    let mut text = [0; 22];
+    text.copy_from_slice(&digits[..22]);
+    text
 }
 
-/// The eight characters of 48 bits, eight at a time in one word.
+/// The eight base-64 digits of 48 bits.
 #[inline(always)]
-fn eight_characters(bits: u64) -> [u8; 8] {
+fn eight_digits(bits: u64) -> [u8; 8] {
     // 48 bits → two of 24, four of 12, eight of 6, each in its own half, quarter, byte.
-    let x = (bits << 8) & 0x00ff_ffff_0000_0000 | bits & 0x0000_0000_00ff_ffff;
-    let x = (x << 4) & 0x0fff_0000_0fff_0000 | x & 0x0000_0fff_0000_0fff;
-    let x = (x << 2) & 0x3f00_3f00_3f00_3f00 | x & 0x003f_003f_003f_003f;
-    // A byte of `at_least(n)` is 1 where the value is n or more. No sum below leaves its byte, so nothing carries.
-    let at_least = |n: u64| ((x + ONES * (128 - n)) >> 7) & ONES;
-    let text = x + ONES * u64::from(b'A') + at_least(26) * u64::from(b'a' - b'A' - 26)
-        - at_least(52) * u64::from(b'a' - b'0' + 26)
-        - at_least(62) * u64::from(b'0' + 10 - b'-')
-        + at_least(63) * u64::from(b'_' - b'-' - 1);
-    text.to_be_bytes()
+    let x = ((bits << 8) & 0x00ff_ffff_0000_0000) | (bits & 0x0000_0000_00ff_ffff);
+    let x = ((x << 4) & 0x0fff_0000_0fff_0000) | (x & 0x0000_0fff_0000_0fff);
+    let x = ((x << 2) & 0x3f00_3f00_3f00_3f00) | (x & 0x003f_003f_003f_003f);
+    x.to_be_bytes()
+}
+
+/// `A`–`Z`, `a`–`z`, `0`–`9`, `-`, `_` for 0–63.
+#[inline(always)]
+fn base64url_character(digit: u8) -> u8 {
+    // How far the character lies from its digit: 65, from 26 on 71, from 52 on -4, at 62 -17, at 63 32.
+    let mut offset = 65_u8;
+    offset = offset.wrapping_add(if digit >= 26 { 71 - 65 } else { 0 });
+    offset = offset.wrapping_sub(if digit >= 52 { 71 + 4 } else { 0 });
+    offset = offset.wrapping_sub(if digit >= 62 { 17 - 4 } else { 0 });
+    offset = offset.wrapping_add(if digit >= 63 { 32 + 17 } else { 0 });
+    digit.wrapping_add(offset)
 }
 
 #[cfg(test)]

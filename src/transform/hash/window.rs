@@ -9,58 +9,62 @@ pub(super) const WINDOW: usize = 512;
 /// Longest value, in blocks, that shares its lanes with others; longer ones go one by one, as they would keep the lanes waiting.
 const BLOCKS_MAX: u32 = 16;
 
-/// Up to [`WINDOW`] values of one column. Every span lies in the arena: the kernels rely on that.
-pub(super) struct Window<'a> {
-    arena: &'a [u8],
-    spans: [Span; WINDOW],
-    /// Indices of the values, by block count, then by place; those of more than [`BLOCKS_MAX`] blocks stand last.
-    order: [u16; WINDOW],
-    len: usize,
-    /// How many of `order` are no longer than [`BLOCKS_MAX`] blocks.
-    short: usize,
-}
-
 /// Blocks that a message of `len` bytes takes once padded. Source: FIPS 180-4 §5.1.1.
 #[inline(always)]
 pub(super) fn blocks(len: u32) -> u32 {
     len.saturating_add(8) / BLOCK as u32 + 1
 }
 
+/// Up to [`WINDOW`] values of one column, by block count, then by place; those of more than [`BLOCKS_MAX`] blocks stand last.
+/// Every value lies in the arena: the kernels rely on that.
+pub(super) struct Window<'a> {
+    arena: &'a [u8],
+    starts: [u32; WINDOW],
+    lens: [u32; WINDOW],
+    /// Where each value stood in the column, counted from the window's beginning.
+    places: [u16; WINDOW],
+    /// Whether `places` counts up from 0, as it does unless the values had to be sorted.
+    in_place: bool,
+    len: usize,
+    /// How many values are no longer than [`BLOCKS_MAX`] blocks.
+    short: usize,
+}
+
 impl<'a> Window<'a> {
     pub fn new(arena: &'a [u8]) -> Window<'a> {
-        Window { arena, spans: [Span::NONE; WINDOW], order: [0; WINDOW], len: 0, short: 0 }
+        Window { arena, starts: [0; WINDOW], lens: [0; WINDOW], places: [0; WINDOW], in_place: false, len: 0, short: 0 }
     }
 
     /// Takes in the next values, at most [`WINDOW`]. A span outside of the arena counts as empty, as in [`Span::of`].
+    // Inlined, so that it is compiled for the instructions of the kernel that calls it.
+    #[inline(always)]
     pub fn fill(&mut self, recipe: &Recipe<'_>, values: &[Span]) {
         assert!(values.len() <= WINDOW, "more values than a window holds");
-        let prefix_len = recipe.prefix_len as u32;
-        let arena_len = self.arena.len() as u64;
         let mut len_max = 0;
-        self.len = values.len();
-        for (span, value) in self.spans.iter_mut().zip(values) {
-            let inside = u64::from(value.start) + u64::from(value.len) <= arena_len;
-            *span = if inside { *value } else { Span::NONE };
-            len_max = len_max.max(span.len);
+        for ((start, len), value) in self.starts.iter_mut().zip(&mut self.lens).zip(values) {
+            let settled = settle(self.arena, *value);
+            (*start, *len) = (settled.start, settled.len);
+            len_max = len_max.max(*len);
         }
-        if blocks(prefix_len.saturating_add(len_max)) == 1 {
-            self.short = self.len;
-            for (index, slot) in self.order.iter_mut().enumerate() {
-                *slot = index as u16;
-            }
-        } else {
-            self.sort(prefix_len);
+        self.len = values.len();
+        self.short = self.len;
+        let prefix_len = recipe.prefix_len as u32;
+        if blocks(prefix_len.saturating_add(len_max)) > 1 {
+            self.sort(prefix_len, values);
+        } else if !self.in_place {
+            (0..).zip(&mut self.places).for_each(|(place, slot)| *slot = place);
+            self.in_place = true;
         }
     }
 
     /// Counting sort by block count, stable.
-    fn sort(&mut self, prefix_len: u32) {
+    #[inline(never)]
+    fn sort(&mut self, prefix_len: u32, values: &[Span]) {
         const KEYS: usize = BLOCKS_MAX as usize + 1;
         let mut keys = [0u8; WINDOW];
         let mut counts = [0u16; KEYS];
-        let spans = &self.spans[..self.len];
-        for (key, span) in keys.iter_mut().zip(spans) {
-            *key = (blocks(prefix_len.saturating_add(span.len)).min(BLOCKS_MAX + 1) - 1) as u8;
+        for (key, len) in keys.iter_mut().zip(&self.lens[..self.len]) {
+            *key = (blocks(prefix_len.saturating_add(*len)).min(BLOCKS_MAX + 1) - 1) as u8;
             counts[usize::from(*key)] += 1;
         }
         let mut next = [0u16; KEYS];
@@ -68,32 +72,91 @@ impl<'a> Window<'a> {
             next[key] = next[key - 1] + counts[key - 1];
         }
         self.short = usize::from(next[KEYS - 1]);
-        for (index, key) in keys[..self.len].iter().enumerate() {
+        for (place, (key, value)) in keys.iter().zip(values).enumerate() {
             let slot = &mut next[usize::from(*key)];
-            self.order[usize::from(*slot)] = index as u16;
+            let value = settle(self.arena, *value);
+            self.starts[usize::from(*slot)] = value.start;
+            self.lens[usize::from(*slot)] = value.len;
+            self.places[usize::from(*slot)] = place as u16;
             *slot += 1;
         }
+        self.in_place = false;
     }
 
-    /// The arena in which all spans lie.
+    /// The values that share lanes, and those that go one by one.
     #[inline(always)]
-    pub fn arena(&self) -> &'a [u8] {
+    pub fn values(&self) -> (Values<'_>, Values<'_>) {
+        let (starts, lens, places) = (&self.starts[..self.len], &self.lens[..self.len], &self.places[..self.len]);
+        Values { arena: self.arena, starts, lens, places }.split_at(self.short)
+    }
+}
+
+/// The span itself if it lies in the arena, else the empty one.
+#[inline(always)]
+fn settle(arena: &[u8], span: Span) -> Span {
+    let inside = u64::from(span.start) + u64::from(span.len) <= arena.len() as u64;
+    if inside { span } else { Span::NONE }
+}
+
+/// Some of a window's values. Every value lies in the arena.
+#[derive(Clone, Copy)]
+pub(super) struct Values<'w> {
+    arena: &'w [u8],
+    starts: &'w [u32],
+    lens: &'w [u32],
+    places: &'w [u16],
+}
+
+impl<'w> Values<'w> {
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The first `at` values, and the rest.
+    #[inline(always)]
+    pub fn split_at(&self, at: usize) -> (Values<'w>, Values<'w>) {
+        let (starts, lens, places) = (self.starts.split_at(at), self.lens.split_at(at), self.places.split_at(at));
+        let arena = self.arena;
+        (
+            Values { arena, starts: starts.0, lens: lens.0, places: places.0 },
+            Values { arena, starts: starts.1, lens: lens.1, places: places.1 },
+        )
+    }
+
+    /// The arena in which all values lie.
+    #[inline(always)]
+    pub fn arena(&self) -> &'w [u8] {
         self.arena
     }
 
-    /// A value's span. Shape: `start + len` is at most the arena's length.
+    /// Where each value's result belongs in the window's part of the output.
     #[inline(always)]
-    pub fn span(&self, index: u16) -> Span {
-        self.spans[usize::from(index) % WINDOW]
+    pub fn places(&self) -> &'w [u16] {
+        self.places
     }
 
-    /// Indices of the values that share lanes, by block count.
-    pub fn short(&self) -> &[u16] {
-        &self.order[..self.short]
+    /// The value at a position. Shape: `start + len` is at most the arena's length.
+    #[inline(always)]
+    pub fn span(&self, position: usize) -> Span {
+        Span { start: self.starts[position], len: self.lens[position] }
     }
 
-    /// Indices of the values that go one by one.
-    pub fn long(&self) -> &[u16] {
-        &self.order[self.short..self.len]
+    /// Length of the last value. Of short values, none has more blocks.
+    #[inline(always)]
+    pub fn last_len(&self) -> u32 {
+        self.lens.last().copied().unwrap_or(0)
+    }
+
+    /// The first `L` values as starts and lengths. Shape: missing ones are empty; `start + len` is at most the arena's length.
+    #[inline(always)]
+    pub fn lanes<const L: usize>(&self) -> ([u32; L], [u32; L]) {
+        if let (Some(starts), Some(lens)) = (self.starts.first_chunk(), self.lens.first_chunk()) {
+            return (*starts, *lens);
+        }
+        let (mut starts, mut lens) = ([0; L], [0; L]);
+        starts[..self.len()].copy_from_slice(self.starts);
+        lens[..self.len()].copy_from_slice(self.lens);
+        (starts, lens)
     }
 }

@@ -7,11 +7,10 @@
 
 use std::arch::x86_64::*;
 
-use super::{PADDING, ROUND};
+use super::{PADDING, ROUND, one_by_one};
 use crate::model::span::Span;
-use crate::transform::hash::portable;
 use crate::transform::hash::recipe::{BLOCK, OUTER_BITS, Recipe};
-use crate::transform::hash::window::{Window, blocks};
+use crate::transform::hash::window::{Values, WINDOW, Window, blocks};
 
 /// Values side by side in one vector.
 const LANES: usize = 16;
@@ -22,85 +21,81 @@ const LANES_MIN: usize = 5;
 /// One word of sixteen values, for each of `G` groups.
 type Words<const G: usize, const T: usize> = [[__m512i; T]; G];
 
-/// Runs the recipe on the short values of a window. Shape: `out` is as long as the window.
+/// Runs the recipe on a column. Shape: `out` is as long as `values`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi2")]
-pub(super) fn window<const N: usize>(recipe: &Recipe<'_>, window: &Window<'_>, out: &mut [[u8; N]]) {
-    let (pairs, rest) = window.short().as_chunks::<{ 2 * LANES }>();
-    for indices in pairs {
-        groups::<2, N>(recipe, window, indices, out);
-    }
-    let (indices, rest) = if rest.len() >= LANES { rest.split_at(LANES) } else { rest.split_at(0) };
-    if rest.len() >= LANES_MIN && !indices.is_empty() {
-        groups::<2, N>(recipe, window, &window.short()[pairs.len() * 2 * LANES..], out);
-        return;
-    }
-    if !indices.is_empty() {
-        groups::<1, N>(recipe, window, indices, out);
-    }
-    if rest.len() >= LANES_MIN {
-        groups::<1, N>(recipe, window, rest, out);
-    } else {
-        for &index in rest {
-            out[usize::from(index)] = portable::one(recipe, window.span(index).of(window.arena()));
+pub(super) fn run<const N: usize>(recipe: &Recipe<'_>, arena: &[u8], values: &[Span], out: &mut [[u8; N]]) {
+    let mut window = Window::new(arena);
+    for (values, out) in values.chunks(WINDOW).zip(out.chunks_mut(WINDOW)) {
+        window.fill(recipe, values);
+        let (mut rest, long) = window.values();
+        while rest.len() >= LANES + LANES_MIN {
+            let (values, after) = rest.split_at(rest.len().min(2 * LANES));
+            groups::<2, N>(recipe, &values, out);
+            rest = after;
         }
+        if rest.len() >= LANES_MIN {
+            let (values, after) = rest.split_at(rest.len().min(LANES));
+            groups::<1, N>(recipe, &values, out);
+            rest = after;
+        }
+        one_by_one(recipe, &rest, out);
+        one_by_one(recipe, &long, out);
     }
 }
 
 /// Runs the recipe on up to `16 * G` values, ordered by block count.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi2")]
-fn groups<const G: usize, const N: usize>(recipe: &Recipe<'_>, window: &Window<'_>, indices: &[u16], out: &mut [[u8; N]]) {
-    // Lanes without a value hash nothing, and are not written.
-    let mut spans = [[Span::NONE; LANES]; G];
-    for (span, &index) in spans.as_flattened_mut().iter_mut().zip(indices) {
-        *span = window.span(index);
-    }
+fn groups<const G: usize, const N: usize>(recipe: &Recipe<'_>, values: &Values<'_>, out: &mut [[u8; N]]) {
     let mut state = [[_mm512_setzero_si512(); 8]; G];
     for state in &mut state {
-        for (vector, &word) in state.iter_mut().zip(recipe.start) {
-            *vector = _mm512_set1_epi32(word as i32);
-        }
+        *state = spread(recipe.start);
     }
-    absorb::<G>(recipe, window, &spans, &mut state);
+    absorb::<G>(recipe, values, &mut state);
     if let Some(outer) = recipe.outer {
         let mut words = [[_mm512_setzero_si512(); 16]; G];
         for (words, state) in words.iter_mut().zip(&mut state) {
             words[..8].copy_from_slice(state);
             words[8] = _mm512_set1_epi32(0x8000_0000_u32 as i32);
             words[15] = _mm512_set1_epi32(OUTER_BITS as i32);
-            for (vector, &word) in state.iter_mut().zip(outer) {
-                *vector = _mm512_set1_epi32(word as i32);
-            }
+            *state = spread(outer);
         }
         compress::<G>(&mut state, &mut words);
     }
-    for (state, indices) in state.iter().zip(indices.chunks(LANES)) {
-        write::<N>(state, indices, out);
+    // Lanes without a value have hashed nothing, and are not written.
+    for (state, places) in state.iter().zip(values.places().chunks(LANES)) {
+        write::<N>(state, places, out);
     }
+}
+
+/// The same state in every lane.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn spread(words: &[u32; 8]) -> [__m512i; 8] {
+    let mut vectors = [_mm512_setzero_si512(); 8];
+    for (vector, &word) in vectors.iter_mut().zip(words) {
+        *vector = _mm512_set1_epi32(word as i32);
+    }
+    vectors
 }
 
 /// Compresses every block of prefix ‖ value ‖ padding into the states.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi2")]
-fn absorb<const G: usize>(recipe: &Recipe<'_>, window: &Window<'_>, spans: &[[Span; LANES]; G], state: &mut Words<G, 8>) {
+#[inline]
+fn absorb<const G: usize>(recipe: &Recipe<'_>, values: &Values<'_>, state: &mut Words<G, 8>) {
     let prefix_len = recipe.prefix_len as u32;
-    let mut lens = [_mm512_setzero_si512(); G];
-    let mut blocks_max = 1;
-    for (lens, spans) in lens.iter_mut().zip(spans) {
-        let mut each = [0i32; LANES];
-        for (len, span) in each.iter_mut().zip(spans) {
-            // Short values only: a few blocks, far from overflow.
-            *len = (prefix_len + span.len) as i32;
-            blocks_max = blocks_max.max(blocks(*len as u32));
-        }
-        // SAFETY: `each` is 64 bytes long; the load needs no alignment.
-        *lens = unsafe { _mm512_loadu_si512(each.as_ptr().cast()) };
-    }
+    // Values that share lanes are a few blocks long: no sum of lengths comes near an overflow.
+    let blocks_max = blocks(prefix_len + values.last_len());
     for block in 0..blocks_max {
         let mut words = [[_mm512_setzero_si512(); 16]; G];
         let mut active = [0; G];
         for group in 0..G {
-            pack(recipe, window, &spans[group], block, &mut words[group]);
-            let last = _mm512_srli_epi32::<6>(_mm512_add_epi32(lens[group], _mm512_set1_epi32(8)));
-            let bits = _mm512_slli_epi32::<3>(_mm512_add_epi32(lens[group], _mm512_set1_epi32(recipe.start_len as i32)));
+            let (starts, lens) = values.split_at(values.len().min(LANES * group)).1.lanes::<LANES>();
+            pack(recipe, values.arena(), &starts, &lens, block, &mut words[group]);
+            // SAFETY: `lens` is 64 bytes long; the load needs no alignment.
+            let lens = unsafe { _mm512_loadu_si512(lens.as_ptr().cast()) };
+            let lens = _mm512_add_epi32(lens, _mm512_set1_epi32(prefix_len as i32));
+            let bits = _mm512_slli_epi32::<3>(_mm512_add_epi32(lens, _mm512_set1_epi32(recipe.start_len as i32)));
+            let last = _mm512_srli_epi32::<6>(_mm512_add_epi32(lens, _mm512_set1_epi32(8)));
             let this = _mm512_set1_epi32(block as i32);
             // The message's length stands in the last block; it fits 32 bits, so word 14 stays zero.
             words[group][15] = _mm512_mask_mov_epi32(words[group][15], _mm512_cmpeq_epi32_mask(last, this), bits);
@@ -120,30 +115,32 @@ fn absorb<const G: usize>(recipe: &Recipe<'_>, window: &Window<'_>, spans: &[[Sp
 }
 
 /// Loads one block of sixteen values, padded, and transposes it into sixteen vectors of big-endian words.
+///
+/// Relies on `start + len` being within the arena for each lane.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi2")]
 #[inline]
-fn pack(recipe: &Recipe<'_>, window: &Window<'_>, spans: &[Span; LANES], block: u32, words: &mut [__m512i; 16]) {
-    let arena = window.arena();
+fn pack(recipe: &Recipe<'_>, arena: &[u8], starts: &[u32; LANES], lens: &[u32; LANES], block: u32, words: &mut [__m512i; 16]) {
     let prefix_len = recipe.prefix_len as i64;
     let first = block == 0;
-    // SAFETY: both are 64 bytes long; the load needs no alignment.
+    // SAFETY: the prefix is 64 bytes long; the load needs no alignment.
     let prefix = if first { unsafe { _mm512_loadu_si512(recipe.prefix.as_ptr().cast()) } } else { _mm512_setzero_si512() };
     let prefix_mask = if first { (1u64 << prefix_len) - 1 } else { 0 };
     // Where in the value this block begins; below zero, if a prefix stands in front.
     let begin = i64::from(block) * BLOCK as i64 - prefix_len;
+    let base = arena.as_ptr().wrapping_offset(begin as isize);
     let big_endian = _mm512_set4_epi32(0x0c0d_0e0f, 0x0809_0a0b, 0x0405_0607, 0x0001_0203);
-    for (row, span) in words.iter_mut().zip(spans) {
+    for lane in 0..LANES {
         // Bytes of this block that are prefix or value; -1 once the 0x80 behind them stood in an earlier block.
-        let used = (i64::from(span.len) - begin).clamp(-1, BLOCK as i64);
+        let used = (i64::from(lens[lane]) - begin).clamp(-1, BLOCK as i64);
         let mask = _bzhi_u64(u64::MAX, used.max(0) as u32) & !prefix_mask;
         // SAFETY: `64 - used` is between 0 and 65, and the table is 130 bytes long.
         let padding = unsafe { _mm512_loadu_si512(PADDING.as_ptr().add((BLOCK as i64 - used) as usize).cast()) };
-        let source = arena.as_ptr().wrapping_offset(span.start as isize + begin as isize);
-        // SAFETY: only bytes in `mask` are read (masked-off ones raise no fault). Byte i of the block is byte `begin + i` of the value; i is in the
-        // mask only from the prefix's end on, so `begin + i` is at least 0, and below `used`, so `begin + i` is below `len`.
-        // The span lies in the arena, says `Window`.
+        let source = base.wrapping_add(starts[lane] as usize);
+        // SAFETY: only bytes in `mask` are read (masked-off ones raise no fault). Byte i of the block is byte `begin + i` of the value; i is in
+        // the mask only from the prefix's end on, so `begin + i` is at least 0, and below `used`, so `begin + i` is below the value's length.
+        // The value lies in the arena, says `Values`.
         let bytes = unsafe { _mm512_mask_loadu_epi8(_mm512_or_si512(padding, prefix), mask, source.cast()) };
-        *row = _mm512_shuffle_epi8(bytes, big_endian);
+        words[lane] = _mm512_shuffle_epi8(bytes, big_endian);
     }
     transpose(words);
 }
@@ -178,10 +175,10 @@ fn transpose(rows: &mut [__m512i; 16]) {
     }
 }
 
-/// Transposes the states of sixteen values back and writes those that `indices` names, in the form that `N` says.
+/// Transposes the states of sixteen values back and writes those of `places`, in the form that `N` says.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
-fn write<const N: usize>(state: &[__m512i; 8], indices: &[u16], out: &mut [[u8; N]]) {
+fn write<const N: usize>(state: &[__m512i; 8], places: &[u16], out: &mut [[u8; N]]) {
     let big_endian = _mm512_set4_epi32(0x0c0d_0e0f, 0x0809_0a0b, 0x0405_0607, 0x0001_0203);
     // halves[h][c], in its 128-bit part q: half h of the digest of lane 4 * q + c.
     let mut halves = [[_mm512_setzero_si512(); 4]; 2];
@@ -210,8 +207,8 @@ fn write<const N: usize>(state: &[__m512i; 8], indices: &[u16], out: &mut [[u8; 
         digests[8 + c] = _mm512_castsi512_si256(high);
         digests[12 + c] = _mm512_extracti64x4_epi64::<1>(high);
     }
-    for (digest, &index) in digests.iter().zip(indices) {
-        write_one(*digest, &mut out[usize::from(index)]);
+    for (digest, &place) in digests.iter().zip(places) {
+        write_one(*digest, &mut out[usize::from(place)]);
     }
 }
 
@@ -240,39 +237,75 @@ fn write_one<const N: usize>(digest: __m256i, out: &mut [u8; N]) {
     }
 }
 
+/// Writes a step out sixteen times, with t from 0 to 15: left as loops, the compiler keeps states and words in memory.
+macro_rules! sixteen {
+    ($step:ident) => {
+        sixteen!($step: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    ($step:ident: $($t:literal)*) => {
+        $($step!($t);)*
+    };
+}
+
 /// The 64 rounds of SHA-256 on sixteen values in each of `G` groups. `words` is used up. Source: FIPS 180-4 §6.2.2.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn compress<const G: usize>(state: &mut Words<G, 8>, words: &mut Words<G, 16>) {
     let before = *state;
-    for (part, constants) in ROUND.as_chunks::<16>().0.iter().enumerate() {
-        // Sixteen rounds: a multiple of eight, so that each register has its own name again at the end.
-        for t in 0..16 {
+    let mut now = *state;
+    let (parts, _) = ROUND.as_chunks::<16>();
+    // Sixteen rounds: a multiple of eight, so that each register has its own name again at the end.
+    let mut constants = &parts[0];
+    macro_rules! round {
+        ($t:literal) => {
             for group in 0..G {
-                let w = &mut words[group];
-                if part > 0 {
-                    let mixed = _mm512_add_epi32(w[t], w[(t + 9) % 16]);
-                    let sigmas = _mm512_add_epi32(small_sigma_0(w[(t + 1) % 16]), small_sigma_1(w[(t + 14) % 16]));
-                    w[t] = _mm512_add_epi32(mixed, sigmas);
-                }
-                let s = &mut state[group];
-                let at = |name: usize| (name + 16 - t) % 8;
-                let [a, b, c, d, e, f, g, h] = [s[at(0)], s[at(1)], s[at(2)], s[at(3)], s[at(4)], s[at(5)], s[at(6)], s[at(7)]];
-                let constant = _mm512_set1_epi32(constants[t] as i32);
-                // What does not wait for the previous round comes first.
-                let given = _mm512_add_epi32(h, _mm512_add_epi32(w[t], constant));
-                let choice = _mm512_ternarylogic_epi32::<CHOICE>(e, f, g);
-                let one = _mm512_add_epi32(_mm512_add_epi32(given, choice), big_sigma_1(e));
-                let two = _mm512_add_epi32(big_sigma_0(a), _mm512_ternarylogic_epi32::<MAJORITY>(a, b, c));
-                s[at(3)] = _mm512_add_epi32(d, one);
-                s[at(7)] = _mm512_add_epi32(one, two);
+                round::<$t>(&mut now[group], words[group][$t], constants[$t]);
             }
-        }
+        };
+    }
+    macro_rules! scheduled_round {
+        ($t:literal) => {
+            for group in 0..G {
+                schedule::<$t>(&mut words[group]);
+                round::<$t>(&mut now[group], words[group][$t], constants[$t]);
+            }
+        };
+    }
+    sixteen!(round);
+    for part in &parts[1..] {
+        constants = part;
+        sixteen!(scheduled_round);
     }
     for group in 0..G {
         for word in 0..8 {
-            state[group][word] = _mm512_add_epi32(state[group][word], before[group][word]);
+            state[group][word] = _mm512_add_epi32(now[group][word], before[group][word]);
         }
     }
+}
+
+/// Round `T` of sixteen; the registers change their names instead of their places.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn round<const T: usize>(state: &mut [__m512i; 8], word: __m512i, constant: u32) {
+    let [a, b, c, d, e, f, g, h] = const {
+        let first = 16 - T;
+        [first % 8, (first + 1) % 8, (first + 2) % 8, (first + 3) % 8, (first + 4) % 8, (first + 5) % 8, (first + 6) % 8, (first + 7) % 8]
+    };
+    // What does not wait for the round before comes first.
+    let given = _mm512_add_epi32(state[h], _mm512_add_epi32(word, _mm512_set1_epi32(constant as i32)));
+    let choice = _mm512_ternarylogic_epi32::<CHOICE>(state[e], state[f], state[g]);
+    let one = _mm512_add_epi32(_mm512_add_epi32(given, choice), big_sigma_1(state[e]));
+    let two = _mm512_add_epi32(big_sigma_0(state[a]), _mm512_ternarylogic_epi32::<MAJORITY>(state[a], state[b], state[c]));
+    state[d] = _mm512_add_epi32(state[d], one);
+    state[h] = _mm512_add_epi32(one, two);
+}
+
+/// Word `T` of the next sixteen, in the place of the one before.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn schedule<const T: usize>(words: &mut [__m512i; 16]) {
+    let given = _mm512_add_epi32(words[T], words[(T + 9) % 16]);
+    let sigmas = _mm512_add_epi32(small_sigma_0(words[(T + 1) % 16]), small_sigma_1(words[(T + 14) % 16]));
+    words[T] = _mm512_add_epi32(given, sigmas);
 }
 
 /// Truth tables of three inputs, for `vpternlogd`.

@@ -2,7 +2,7 @@
 //!
 //! What they rely on, and who answers for it:
 //! - the instructions exist: a `Hasher` is only ever made for a kernel that the processor can run;
-//! - every span lies in the arena: [`Window`] settles that before a kernel sees it.
+//! - every span lies in the arena: `Window` settles that before a kernel sees it.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
@@ -11,7 +11,8 @@ mod avx512;
 mod shani;
 
 use super::recipe::Recipe;
-use super::window::{WINDOW, Window};
+#[cfg(target_arch = "x86_64")]
+use super::window::Values;
 use super::{Hasher, Kernel, portable};
 use crate::model::span::Span;
 
@@ -58,48 +59,32 @@ pub(super) fn avx512_is_available() -> bool {
 
 /// Runs the recipe two values at a time. Shape: `out` is as long as `values`.
 pub(super) fn run_shani<const N: usize>(by: Hasher, recipe: &Recipe<'_>, arena: &[u8], values: &[Span], out: &mut [[u8; N]]) {
-    run(by, Kernel::ShaNi, recipe, arena, values, out, |window, out| {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `run` has checked that `by` was made for this kernel, so the processor has its instructions.
-        unsafe {
-            shani::window(recipe, window, out);
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (window, out);
-    });
+    assert_eq!(by.kernel, Kernel::ShaNi);
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: `by` was made for this kernel, so the processor has its instructions.
+    unsafe {
+        shani::run(recipe, arena, values, out);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    portable::run(recipe, arena, values, out);
 }
 
 /// Runs the recipe 32 values at a time. Shape: `out` is as long as `values`.
 pub(super) fn run_avx512<const N: usize>(by: Hasher, recipe: &Recipe<'_>, arena: &[u8], values: &[Span], out: &mut [[u8; N]]) {
-    run(by, Kernel::Avx512, recipe, arena, values, out, |window, out| {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: `run` has checked that `by` was made for this kernel, so the processor has its instructions.
-        unsafe {
-            avx512::window(recipe, window, out);
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (window, out);
-    });
+    assert_eq!(by.kernel, Kernel::Avx512);
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: `by` was made for this kernel, so the processor has its instructions.
+    unsafe {
+        avx512::run(recipe, arena, values, out);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    portable::run(recipe, arena, values, out);
 }
 
-/// Window by window: the short values by `kernel`, the long ones one by one.
-#[inline(always)]
-fn run<const N: usize>(
-    by: Hasher,
-    kernel: Kernel,
-    recipe: &Recipe<'_>,
-    arena: &[u8],
-    values: &[Span],
-    out: &mut [[u8; N]],
-    run_window: impl Fn(&Window<'_>, &mut [[u8; N]]),
-) {
-    assert_eq!(by.kernel, kernel, "a kernel was called by the hasher of another");
-    let mut window = Window::new(arena);
-    for (values, out) in values.chunks(WINDOW).zip(out.chunks_mut(WINDOW)) {
-        window.fill(recipe, values);
-        run_window(&window, out);
-        for &index in window.long() {
-            out[usize::from(index)] = portable::one(recipe, window.span(index).of(arena));
-        }
+/// Runs the recipe on values one by one: what is too long or too little for lanes.
+#[cfg(target_arch = "x86_64")]
+fn one_by_one<const N: usize>(recipe: &Recipe<'_>, values: &Values<'_>, out: &mut [[u8; N]]) {
+    for (position, &place) in values.places().iter().enumerate() {
+        out[usize::from(place)] = portable::one(recipe, values.span(position).of(values.arena()));
     }
 }

@@ -2,14 +2,14 @@
 
 use std::arch::x86_64::*;
 
-use super::{PADDING, ROUND};
+use super::{PADDING, ROUND, one_by_one};
 use crate::model::span::Span;
-use crate::transform::hash::portable::{self, form};
+use crate::transform::hash::portable::form;
 use crate::transform::hash::recipe::{BLOCK, OUTER_BITS, Recipe};
-use crate::transform::hash::window::{Window, blocks};
+use crate::transform::hash::window::{WINDOW, Window, blocks};
 
 /// Values interleaved.
-pub(super) const STREAMS: usize = 2;
+const STREAMS: usize = 2;
 
 /// Keeps the bytes before a length: the 64 bytes from `64 - n` on are ones up to place n, then zero.
 static KEEP: [u8; 128] = {
@@ -29,33 +29,34 @@ struct State {
     cdgh: __m128i,
 }
 
-/// Runs the recipe on the short values of a window. Shape: `out` is as long as the window.
+/// Runs the recipe on a column. Shape: `out` is as long as `values`.
 #[target_feature(enable = "sha,sse4.1,ssse3")]
-pub(super) fn window<const N: usize>(recipe: &Recipe<'_>, window: &Window<'_>, out: &mut [[u8; N]]) {
-    let (sets, rest) = window.short().as_chunks::<STREAMS>();
-    for indices in sets {
-        let mut spans = [Span::NONE; STREAMS];
-        let mut counts = [0; STREAMS];
-        for stream in 0..STREAMS {
-            spans[stream] = window.span(indices[stream]);
-            counts[stream] = blocks(recipe.prefix_len as u32 + spans[stream].len);
-        }
-        if counts.iter().all(|count| *count == counts[0]) {
-            let digests = streams::<STREAMS>(recipe, window.arena(), &spans, counts[0]);
-            for (digest, &index) in digests.iter().zip(indices) {
-                out[usize::from(index)] = form(digest);
+pub(super) fn run<const N: usize>(recipe: &Recipe<'_>, arena: &[u8], values: &[Span], out: &mut [[u8; N]]) {
+    let mut window = Window::new(arena);
+    for (values, out) in values.chunks(WINDOW).zip(out.chunks_mut(WINDOW)) {
+        window.fill(recipe, values);
+        let (mut rest, long) = window.values();
+        while rest.len() >= STREAMS {
+            let (values, after) = rest.split_at(STREAMS);
+            let mut spans = [Span::NONE; STREAMS];
+            for (position, span) in spans.iter_mut().enumerate() {
+                *span = values.span(position);
             }
-        } else {
-            // Where one block count ends and the next begins: at most sixteen times a window.
-            one_by_one(recipe, window, indices, out);
+            let prefix_len = recipe.prefix_len as u32;
+            let count = blocks(prefix_len + spans[0].len);
+            if blocks(prefix_len + spans[STREAMS - 1].len) == count {
+                let digests = streams::<STREAMS>(recipe, arena, &spans, count);
+                for (digest, &place) in digests.iter().zip(values.places()) {
+                    out[usize::from(place)] = form(digest);
+                }
+            } else {
+                // Where one block count ends and the next begins: at most sixteen times a window.
+                one_by_one(recipe, &values, out);
+            }
+            rest = after;
         }
-    }
-    one_by_one(recipe, window, rest, out);
-}
-
-fn one_by_one<const N: usize>(recipe: &Recipe<'_>, window: &Window<'_>, indices: &[u16], out: &mut [[u8; N]]) {
-    for &index in indices {
-        out[usize::from(index)] = portable::one(recipe, window.span(index).of(window.arena()));
+        one_by_one(recipe, &rest, out);
+        one_by_one(recipe, &long, out);
     }
 }
 
@@ -105,48 +106,65 @@ fn pack(recipe: &Recipe<'_>, arena: &[u8], span: Span, block: u32) -> [__m128i; 
     // Bytes of this block that are prefix or value; -1 once the 0x80 behind them stood in an earlier block.
     let total = recipe.prefix_len + span.len as usize;
     let used = (total as i64 - begin as i64).clamp(-1, BLOCK as i64);
-    let start = (span.start as usize + begin).checked_sub(recipe.prefix_len);
-    let whole = start.and_then(|start| arena.get(start..)).and_then(|bytes| bytes.first_chunk::<BLOCK>());
+    let start = (span.start as usize + begin).wrapping_sub(recipe.prefix_len);
     let copied;
-    let bytes = if let (Some(whole), true) = (whole, recipe.prefix_len == 0 || block > 0) {
+    // No closures here: they would be compiled for these instructions, and what calls them would not, so that neither is inlined.
+    let bytes = if let Some(whole) = arena.get(start..start.wrapping_add(BLOCK)) {
         whole
     } else {
         copied = copy(recipe, arena, span, block);
         &copied
     };
     let mut words = [_mm_setzero_si128(); 4];
-    let keep = KEEP.as_ptr().wrapping_add(BLOCK - used.max(0) as usize);
-    let padding = PADDING.as_ptr().wrapping_add((BLOCK as i64 - used) as usize);
-    for (i, word) in words.iter_mut().enumerate() {
-        // SAFETY: `bytes` is 64 bytes long. `keep` begins at 64 or before in a table of 128, `padding` at 65 or before in one of 130: 64 bytes
-        // follow in each. No load needs alignment.
-        let (bytes, keep, padding) = unsafe {
-            (
-                _mm_loadu_si128(bytes.as_ptr().add(16 * i).cast()),
-                _mm_loadu_si128(keep.add(16 * i).cast()),
-                _mm_loadu_si128(padding.add(16 * i).cast()),
-            )
-        };
-        *word = big_endian(_mm_or_si128(_mm_and_si128(bytes, keep), padding));
+    // SAFETY: `used` is at most 64; from 64 or before in a table of 128 bytes, 64 follow.
+    let keep = unsafe { load(KEEP.as_ptr().add(BLOCK - used.max(0) as usize)) };
+    // SAFETY: `used` is between -1 and 64; from 65 or before in a table of 130 bytes, 64 follow.
+    let padding = unsafe { load(PADDING.as_ptr().add((BLOCK as i64 - used) as usize)) };
+    // SAFETY: `bytes` is 64 bytes long: a range of that length, or a block.
+    let bytes = unsafe { load(bytes.as_ptr()) };
+    for i in 0..4 {
+        words[i] = _mm_or_si128(_mm_and_si128(bytes[i], keep[i]), padding[i]);
+    }
+    if block == 0 && recipe.prefix_len > 0 {
+        // SAFETY: the prefix is at most 63 bytes long; from 64 or before in a table of 128 bytes, 64 follow. `recipe.prefix` is 64 bytes long.
+        let (before, prefix) = unsafe { (load(KEEP.as_ptr().add(BLOCK - recipe.prefix_len)), load(recipe.prefix.as_ptr())) };
+        for i in 0..4 {
+            words[i] = _mm_or_si128(_mm_andnot_si128(before[i], words[i]), prefix[i]);
+        }
+    }
+    for word in &mut words {
+        *word = big_endian(*word);
     }
     words
 }
 
-/// A block that begins with the prefix, or before which or behind which the arena ends. Shape: what is neither is zero.
+/// The 64 bytes that begin at `from`, which may be read and need no alignment.
+#[target_feature(enable = "sse2")]
+#[inline]
+unsafe fn load(from: *const u8) -> [__m128i; 4] {
+    // SAFETY: the caller answers for the 64 bytes; the loads need no alignment.
+    unsafe {
+        [
+            _mm_loadu_si128(from.cast()),
+            _mm_loadu_si128(from.add(16).cast()),
+            _mm_loadu_si128(from.add(32).cast()),
+            _mm_loadu_si128(from.add(48).cast()),
+        ]
+    }
+}
+
+/// A block before or behind which the arena ends, as if read from it. Shape: what is no part of the value is zero, the prefix's place too.
 #[cold]
 fn copy(recipe: &Recipe<'_>, arena: &[u8], span: Span, block: u32) -> [u8; BLOCK] {
     let value = span.of(arena);
-    let begin = block as usize * BLOCK;
-    if begin == 0 {
-        let mut bytes = recipe.prefix;
-        let head = value.len().min(BLOCK - recipe.prefix_len);
-        bytes[recipe.prefix_len..recipe.prefix_len + head].copy_from_slice(&value[..head]);
-        return bytes;
-    }
     let mut bytes = [0; BLOCK];
-    let rest = value.get(begin - recipe.prefix_len..).unwrap_or(&[]);
-    let head = rest.len().min(BLOCK);
-    bytes[..head].copy_from_slice(&rest[..head]);
+    let (at, from) = match (block as usize * BLOCK).checked_sub(recipe.prefix_len) {
+        Some(from) => (0, from),
+        None => (recipe.prefix_len, 0),
+    };
+    for (byte, source) in bytes[at..].iter_mut().zip(value.get(from..).unwrap_or(&[])) {
+        *byte = *source;
+    }
     bytes
 }
 
