@@ -48,6 +48,14 @@ impl Destination {
     }
 }
 
+impl Destination {
+    /// Whether the platform has a way to be told of a denial (destinations.md 1.12).
+    #[must_use]
+    pub fn can_forward_denial(self) -> bool {
+        !matches!(self, Destination::Meta | Destination::Tiktok)
+    }
+}
+
 /// A small set of destinations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DestinationSet(u8);
@@ -62,6 +70,12 @@ impl DestinationSet {
     #[must_use]
     pub fn contains(self, d: Destination) -> bool {
         self.0 & (1 << d as u8) != 0
+    }
+
+    /// Whether the two sets have a member in common.
+    #[must_use]
+    pub fn intersects(self, other: DestinationSet) -> bool {
+        self.0 & other.0 != 0
     }
 
     /// Whether the set holds nothing.

@@ -73,11 +73,13 @@ pub enum Gate {
     Erased,
     /// The subject objected, or the tenant is being terminated.
     Restricted,
+    /// Only destinations could have got it, and none takes it: below the minimum, too old, or not a mapped event.
+    Destination,
 }
 
 impl Gate {
     /// Every gate, in the order of their numbers.
-    pub const ALL: [Gate; 4] = [Gate::Consent, Gate::CategoryOff, Gate::Erased, Gate::Restricted];
+    pub const ALL: [Gate; 5] = [Gate::Consent, Gate::CategoryOff, Gate::Erased, Gate::Restricted, Gate::Destination];
 
     /// The stable code.
     #[must_use]
@@ -87,6 +89,7 @@ impl Gate {
             Gate::CategoryOff => "category_off",
             Gate::Erased => "erased",
             Gate::Restricted => "restricted",
+            Gate::Destination => "destination",
         }
     }
 }

@@ -1,5 +1,30 @@
 //! The line: bytes in, records out. Pure: no I/O, no clock, no Kafka types, no randomness.
+//!
+//! ```text
+//! records ─ decode ─ route ─┬─ free_text, enriched ─┐
+//!                           ├─ identify ─ pseudonymise ═ the door ═ encode ─ records
+//!                           └─ forms (normalise, hash) ─┘
+//! ```
+//! Steps stand in this order because each needs what the one before gives, and nothing is worked out for a row that will not be written:
+//! `route` therefore comes before the costly steps, and what needs clear values (`free_text`, `enriched`, `forms`) before the door.
 
+pub mod avro;
+pub mod batch;
+pub mod decode;
+pub mod destinations;
+pub mod encode;
 pub mod enrich;
+pub mod enriched;
+pub mod forms;
+pub mod free_text;
 pub mod hash;
+pub mod identify;
+pub mod json;
+pub mod line;
 pub mod normalise;
+pub mod pseudonymise;
+pub mod route;
+pub mod rules;
+pub mod scrub;
+
+pub use line::{Tally, Transformed, transform};

@@ -1,0 +1,447 @@
+//! The columnar batch: one column a field, text borrowed from the input or from an arena, never a struct of `String`s per event.
+//!
+//! A `Batch<Clear>` lets anything be read through [`Batch::clear`]; the pseudonymise step trades it for a `Batch<Pseudonymised>`, from
+//! which only the closed list of [`Released`] fields can be read: what a destination, the network topic or an opaque body needs clear.
+
+use crate::model::category::Category;
+use crate::model::consent::Consent;
+use crate::model::field::Field;
+use bumpalo::Bump;
+use std::marker::PhantomData;
+
+/// State of a batch whose clear values can be read.
+pub struct Clear;
+/// State of a batch behind the pseudonymise door.
+pub struct Pseudonymised;
+
+/// A clear value on loan. No `Debug`, `Display`, `Serialize`, `Hash` or `PartialEq`: it can only be exposed.
+///
+/// ```compile_fail
+/// fn print(v: lethe::transform::batch::ClearText<'_>) { println!("{v:?}"); }
+/// ```
+/// ```compile_fail
+/// fn compare(a: lethe::transform::batch::ClearText<'_>, b: lethe::transform::batch::ClearText<'_>) -> bool { a == b }
+/// ```
+#[derive(Clone, Copy)]
+pub struct ClearText<'a>(&'a str);
+
+impl<'a> ClearText<'a> {
+    /// The one door: every caller of it is counted by `tests/house.rs`.
+    #[inline]
+    #[must_use]
+    pub fn expose(self) -> &'a str {
+        self.0
+    }
+
+    /// Whether there is a value.
+    #[inline]
+    #[must_use]
+    pub fn is_present(self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+/// A number of the event. Shape: the value, and its JSON spelling as it came, so that `12.10` stays `12.10`.
+#[derive(Clone, Copy)]
+pub struct Number<'a> {
+    /// The value; NaN when absent.
+    pub value: f64,
+    /// The spelling: a valid JSON number, or empty where only the value is known (Avro).
+    pub text: &'a str,
+}
+
+impl<'a> Number<'a> {
+    /// No number.
+    pub const NONE: Number<'a> = Number { value: f64::NAN, text: "" };
+
+    /// Whether there is a number.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        !self.value.is_nan()
+    }
+}
+
+/// The number columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[allow(missing_docs)] // the schema's names
+pub enum NumberField {
+    Value,
+    Payout,
+    Cost,
+    Quantity,
+    Rating,
+    Nps,
+    Csat,
+}
+
+impl NumberField {
+    /// How many number columns there are.
+    pub const COUNT: usize = 7;
+
+    /// The schema field.
+    #[must_use]
+    pub fn field(self) -> Field {
+        match self {
+            NumberField::Value => Field::Value,
+            NumberField::Payout => Field::Payout,
+            NumberField::Cost => Field::Cost,
+            NumberField::Quantity => Field::Quantity,
+            NumberField::Rating => Field::FeedbackRating,
+            NumberField::Nps => Field::FeedbackNps,
+            NumberField::Csat => Field::FeedbackCsat,
+        }
+    }
+}
+
+/// One item of an order.
+#[derive(Clone, Copy)]
+pub struct Item<'a> {
+    /// Row it belongs to.
+    pub row: u32,
+    /// `id`, `name`, `category`, `brand`.
+    pub texts: [&'a str; 4],
+    /// Unit price.
+    pub price: Number<'a>,
+    /// How many.
+    pub quantity: Number<'a>,
+}
+
+/// A further value of a list field, or a custom variable.
+#[derive(Clone, Copy)]
+pub struct Extra<'a> {
+    /// Row it belongs to.
+    pub row: u32,
+    /// Which list field.
+    pub field: Field,
+    value: &'a str,
+}
+
+/// A custom variable on the tenant's allow-list.
+#[derive(Clone, Copy)]
+pub struct Custom<'a> {
+    /// Row it belongs to.
+    pub row: u32,
+    /// Index in the tenant's allow-list.
+    pub name: u16,
+    value: &'a str,
+}
+
+/// Where a row came from, and what decides about it.
+#[derive(Clone, Copy)]
+pub struct RowHead {
+    /// Index in the input batch.
+    pub input: u32,
+    /// Index of the tenant in the rules.
+    pub tenant: u16,
+    /// Which category.
+    pub category: Category,
+    /// The event's own time. Units: ms since the epoch.
+    pub occurred_at_ms: i64,
+    /// Receipt. Units: ms since the epoch.
+    pub received_at_ms: i64,
+    /// Consent as it came.
+    pub consent: Consent,
+}
+
+/// Rows as columns. Shape: up to `capacity` rows; text column `f` of row `r` at `texts[f * capacity + r]`. No `Debug`, `Clone` or `Serialize`.
+pub struct Batch<'a, State> {
+    arena: &'a Bump,
+    capacity: usize,
+    texts: Vec<&'a str>,
+    numbers: Vec<Number<'a>>,
+    /// One head a row.
+    pub heads: Vec<RowHead>,
+    items: Vec<Item<'a>>,
+    extras: Vec<Extra<'a>>,
+    customs: Vec<Custom<'a>>,
+    state: PhantomData<State>,
+}
+
+/// Fields that may leave clear, because a destination's API, the network topic or an opaque body requires it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Released {
+    /// Event id: destination bodies deduplicate on it.
+    EventId = Field::EventId as u8,
+    /// Event name.
+    EventName = Field::EventName as u8,
+    /// End user's IP address: destinations, network topic.
+    Ip = Field::Ip as u8,
+    /// End user's user agent: destinations, network topic.
+    UserAgent = Field::UserAgent as u8,
+    /// `_fbp` cookie.
+    Fbp = Field::Fbp as u8,
+    /// `_fbc` cookie.
+    Fbc = Field::Fbc as u8,
+    /// `_ttp` cookie.
+    Ttp = Field::Ttp as u8,
+    /// TikTok click id.
+    Ttclid = Field::Ttclid as u8,
+    /// Google click id.
+    Gclid = Field::Gclid as u8,
+    /// Google click id (web to app).
+    Wbraid = Field::Wbraid as u8,
+    /// Google click id (app to web).
+    Gbraid = Field::Gbraid as u8,
+    /// Display click id.
+    Dclid = Field::Dclid as u8,
+    /// Facebook click id.
+    Fbclid = Field::Fbclid as u8,
+    /// Client id of the Google tag.
+    GaClientId = Field::GaClientId as u8,
+    /// Session id, for GA4.
+    SessionId = Field::SessionId as u8,
+    /// Currency.
+    Currency = Field::Currency as u8,
+    /// Order id: destinations deduplicate on it.
+    OrderId = Field::OrderId as u8,
+    /// Where the event happened.
+    ActionSource = Field::ActionSource as u8,
+    /// Version of the consent text.
+    ConsentVersion = Field::ConsentVersion as u8,
+    /// Feedback channel.
+    FeedbackChannel = Field::FeedbackChannel as u8,
+    /// Feedback language.
+    FeedbackLanguage = Field::FeedbackLanguage as u8,
+    /// Survey.
+    FeedbackSurveyId = Field::FeedbackSurveyId as u8,
+    /// Question.
+    FeedbackQuestionId = Field::FeedbackQuestionId as u8,
+    /// Opaque body of a replay or media record.
+    Body = Field::Body as u8,
+}
+
+impl<'a, State> Batch<'a, State> {
+    /// How many rows there are.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.heads.len()
+    }
+
+    #[inline]
+    fn text(&self, field: usize, row: usize) -> &'a str {
+        self.texts[field * self.capacity + row]
+    }
+
+    /// A number of a row.
+    #[inline]
+    #[must_use]
+    pub fn number(&self, field: NumberField, row: usize) -> Number<'a> {
+        self.numbers[field as usize * self.capacity + row]
+    }
+
+    /// The items of a row.
+    #[must_use]
+    pub fn items(&self, row: usize) -> &[Item<'a>] {
+        let row = row as u32;
+        let from = self.items.partition_point(|i| i.row < row);
+        let to = from + self.items[from..].partition_point(|i| i.row == row);
+        &self.items[from..to]
+    }
+
+    /// The custom variables of a row.
+    #[must_use]
+    pub fn customs(&self, row: usize) -> &[Custom<'a>] {
+        let row = row as u32;
+        let from = self.customs.partition_point(|i| i.row < row);
+        let to = from + self.customs[from..].partition_point(|i| i.row == row);
+        &self.customs[from..to]
+    }
+
+    fn extras_of(&self, field: Field, row: usize) -> impl Iterator<Item = &Extra<'a>> {
+        let row = row as u32;
+        let from = self.extras.partition_point(|i| i.row < row);
+        self.extras[from..].iter().take_while(move |e| e.row == row).filter(move |e| e.field == field)
+    }
+
+    /// A field that may leave clear.
+    #[inline]
+    #[must_use]
+    pub fn released(&self, field: Released, row: usize) -> &'a str {
+        self.text(field as usize, row)
+    }
+}
+
+impl<'a> Batch<'a, Clear> {
+    /// An empty batch for up to `capacity` rows; text that has to be unescaped goes to `arena`.
+    #[must_use]
+    pub fn new(arena: &'a Bump, capacity: usize) -> Self {
+        Batch {
+            arena,
+            capacity,
+            texts: vec![""; Field::TEXT_COUNT * capacity],
+            numbers: vec![Number::NONE; NumberField::COUNT * capacity],
+            heads: Vec::with_capacity(capacity),
+            items: Vec::new(),
+            extras: Vec::new(),
+            customs: Vec::new(),
+            state: PhantomData,
+        }
+    }
+
+    /// The value of a text field; of a list field, its first value.
+    #[inline]
+    #[must_use]
+    pub fn clear(&self, field: Field, row: usize) -> ClearText<'a> {
+        ClearText(self.text(field as usize, row))
+    }
+
+    /// All values of a list field, in their order.
+    pub fn clear_all(&self, field: Field, row: usize) -> impl Iterator<Item = ClearText<'a>> {
+        let first = Some(self.clear(field, row)).filter(|t| t.is_present());
+        first.into_iter().chain(self.extras_of(field, row).map(|e| ClearText(e.value)))
+    }
+
+    /// The value of a custom variable.
+    #[must_use]
+    pub fn clear_custom(&self, custom: &Custom<'a>) -> ClearText<'a> {
+        ClearText(custom.value)
+    }
+
+    /// Through the door: from here on only [`Released`] fields can be read.
+    #[must_use]
+    pub fn pseudonymised(self) -> Batch<'a, Pseudonymised> {
+        Batch {
+            arena: self.arena,
+            capacity: self.capacity,
+            texts: self.texts,
+            numbers: self.numbers,
+            heads: self.heads,
+            items: self.items,
+            extras: self.extras,
+            customs: self.customs,
+            state: PhantomData,
+        }
+    }
+}
+
+impl Batch<'_, Pseudonymised> {
+    /// The page's URL as a destination may see it: path scrubbed, query reduced to UTM and the click ids in `keep`; empty when there is none.
+    #[must_use]
+    pub fn reduced_url(&self, row: usize, keep: &[&str]) -> String {
+        let mut out = Vec::new();
+        let _ = crate::transform::enrich::page::destination_url(self.text(Field::Url as usize, row), keep, &mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+}
+
+/// Builds one row at a time; a row that turns out bad leaves nothing behind.
+pub struct RowBuilder<'b, 'a> {
+    batch: &'b mut Batch<'a, Clear>,
+    row: usize,
+    items: usize,
+    extras: usize,
+    customs: usize,
+}
+
+impl<'b, 'a> RowBuilder<'b, 'a> {
+    /// Starts a row at the end of `batch`. The batch must have room: decoding is given chunks of its capacity.
+    pub fn start(batch: &'b mut Batch<'a, Clear>) -> Self {
+        let row = batch.heads.len();
+        debug_assert!(row < batch.capacity);
+        let (items, extras, customs) = (batch.items.len(), batch.extras.len(), batch.customs.len());
+        RowBuilder { batch, row, items, extras, customs }
+    }
+
+    /// Keeps text that does not stand in the input as it is, such as text with escapes.
+    pub fn copied(&mut self, text: &str) -> &'a str {
+        self.batch.arena.alloc_str(text)
+    }
+
+    /// Sets a text field; the last one wins.
+    #[inline]
+    pub fn set(&mut self, field: Field, text: &'a str) {
+        let at = field as usize * self.batch.capacity + self.row;
+        self.batch.texts[at] = text;
+    }
+
+    /// The text of a field.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, field: Field) -> &'a str {
+        self.batch.text(field as usize, self.row)
+    }
+
+    /// Forgets the fields of an object: of two objects under one key the last wins.
+    pub fn forget(&mut self, texts: std::ops::RangeInclusive<usize>, numbers: &[NumberField]) {
+        for field in texts.clone() {
+            self.batch.texts[field * self.batch.capacity + self.row] = "";
+        }
+        let row = self.row as u32;
+        if self.batch.extras.len() > self.extras {
+            self.batch.extras.retain(|e| e.row != row || !texts.contains(&(e.field as usize)));
+        }
+        for field in numbers {
+            self.set_number(*field, Number::NONE);
+        }
+    }
+
+    /// Forgets all values of a list field: the last list wins.
+    pub fn clear_list(&mut self, field: Field) {
+        self.set(field, "");
+        let row = self.row as u32;
+        if self.batch.extras.len() > self.extras {
+            self.batch.extras.retain(|e| e.row != row || e.field != field);
+        }
+    }
+
+    /// Adds a value to a list field.
+    pub fn push(&mut self, field: Field, value: &'a str) {
+        if self.get(field).is_empty() {
+            self.set(field, value);
+        } else {
+            self.batch.extras.push(Extra { row: self.row as u32, field, value });
+        }
+    }
+
+    /// Sets a number.
+    pub fn set_number(&mut self, field: NumberField, number: Number<'a>) {
+        let at = field as usize * self.batch.capacity + self.row;
+        self.batch.numbers[at] = number;
+    }
+
+    /// Forgets the row's items: the last list wins.
+    pub fn clear_items(&mut self) {
+        self.batch.items.truncate(self.items);
+    }
+
+    /// Adds an item.
+    pub fn push_item(&mut self, texts: [&'a str; 4], price: Number<'a>, quantity: Number<'a>) {
+        self.batch.items.push(Item { row: self.row as u32, texts, price, quantity });
+    }
+
+    /// Forgets the row's custom variables: the last object wins.
+    pub fn clear_customs(&mut self) {
+        self.batch.customs.truncate(self.customs);
+    }
+
+    /// Sets a custom variable; the last one of a name wins.
+    pub fn set_custom(&mut self, name: u16, value: &'a str) {
+        let row = self.row as u32;
+        let own = &mut self.batch.customs[self.customs..];
+        match own.iter_mut().find(|c| c.name == name) {
+            Some(c) => c.value = value,
+            None => self.batch.customs.push(Custom { row, name, value }),
+        }
+    }
+
+    /// Ends a good row.
+    pub fn finish(self, head: RowHead) {
+        self.batch.heads.push(head);
+    }
+
+    /// Ends a bad row: nothing of it stays.
+    pub fn abandon(self) {
+        let b = self.batch;
+        for column in b.texts.chunks_exact_mut(b.capacity) {
+            column[self.row] = "";
+        }
+        for column in b.numbers.chunks_exact_mut(b.capacity) {
+            column[self.row] = Number::NONE;
+        }
+        b.items.truncate(self.items);
+        b.extras.truncate(self.extras);
+        b.customs.truncate(self.customs);
+    }
+}

@@ -1,0 +1,260 @@
+//! Step 2: what may be kept of the address, the user agent, the page and the person, column by column; click ids apart.
+
+use crate::model::field::Field;
+use crate::model::span::Span;
+use crate::model::time::civil;
+use crate::transform::batch::{Batch, Clear, Released};
+use crate::transform::enrich::device::Device;
+use crate::transform::enrich::device_table::{DeviceMemo, DeviceTable};
+use crate::transform::enrich::geo::GeoTable;
+use crate::transform::enrich::{ip, page};
+use crate::transform::normalise::{Country, Hints};
+use crate::transform::route::{Primary, Route};
+use crate::transform::rules::Rules;
+use std::sync::Arc;
+
+/// Tables that enrichment reads, handed in.
+pub struct Assets {
+    /// Devices by user agent.
+    pub devices: DeviceTable,
+    /// GeoIP, if a database is configured.
+    pub geo: Option<Arc<GeoTable>>,
+}
+
+/// A click id by its URL parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClickId {
+    /// Google Ads.
+    Gclid,
+    /// Google Ads, web to app.
+    Wbraid,
+    /// Google Ads, app to web.
+    Gbraid,
+    /// Google Display.
+    Dclid,
+    /// Meta.
+    Fbclid,
+    /// TikTok.
+    Ttclid,
+}
+
+impl ClickId {
+    /// Where `ids` names it.
+    #[must_use]
+    pub fn released(self) -> Released {
+        match self {
+            ClickId::Gclid => Released::Gclid,
+            ClickId::Wbraid => Released::Wbraid,
+            ClickId::Gbraid => Released::Gbraid,
+            ClickId::Dclid => Released::Dclid,
+            ClickId::Fbclid => Released::Fbclid,
+            ClickId::Ttclid => Released::Ttclid,
+        }
+    }
+}
+
+/// One row's enrichment. Shape: spans point into the record arena, those of `clicks` into the arena of click ids.
+#[derive(Default)]
+pub struct EnrichedRow {
+    /// Country, from GeoIP, else the event's own.
+    pub country: Option<Country>,
+    /// Region, from GeoIP.
+    pub region: Span,
+    /// City, only if the tenant allows it.
+    pub city: Span,
+    /// Network address of the /24 or /48.
+    pub ip_truncated: Span,
+    /// Device.
+    pub device: Option<Arc<Device>>,
+    /// Host of the page.
+    pub host: Span,
+    /// Scrubbed path of the page.
+    pub path: Span,
+    /// Host of the referrer.
+    pub referrer_host: Span,
+    /// source, medium, campaign, term, content.
+    pub utm: [Span; 5],
+    /// Whose click id was there; empty for none.
+    pub click_platform: &'static str,
+    /// Age band; empty for none.
+    pub age_band: &'static str,
+    /// First three characters of the postal code, only if the tenant allows it.
+    pub zip_prefix: Span,
+    clicks: page::ClickIds,
+}
+
+impl EnrichedRow {
+    /// The country's code; empty for none.
+    #[must_use]
+    pub fn country(&self) -> &str {
+        self.country.as_ref().map_or("", Country::as_str)
+    }
+}
+
+/// Enrichment of all rows.
+pub struct Enriched {
+    record: Vec<u8>,
+    clicks: Vec<u8>,
+    rows: Vec<EnrichedRow>,
+}
+
+impl Enriched {
+    /// One row.
+    #[must_use]
+    pub fn row(&self, row: usize) -> &EnrichedRow {
+        &self.rows[row]
+    }
+
+    /// The text behind a span.
+    #[must_use]
+    pub fn text(&self, span: Span) -> &str {
+        std::str::from_utf8(span.of(&self.record)).unwrap_or("")
+    }
+
+    /// A click id from the page's URL; empty when absent.
+    #[must_use]
+    pub fn click_id(&self, row: usize, id: ClickId) -> &str {
+        let clicks = &self.rows[row].clicks;
+        let span = match id {
+            ClickId::Gclid => clicks.gclid,
+            ClickId::Wbraid => clicks.wbraid,
+            ClickId::Gbraid => clicks.gbraid,
+            ClickId::Dclid => clicks.dclid,
+            ClickId::Fbclid => clicks.fbclid,
+            ClickId::Ttclid => clicks.ttclid,
+        };
+        std::str::from_utf8(span.of(&self.clicks)).unwrap_or("")
+    }
+}
+
+/// Enriches every open row.
+///
+/// Shape: one entry a row; a closed row's is empty. Errors: what cannot be read is left out.
+#[must_use]
+pub fn enriched(batch: &Batch<'_, Clear>, routes: &[Route], hints: &[Hints], rules: &Rules, assets: &Assets) -> Enriched {
+    let mut out = Enriched { record: Vec::with_capacity(batch.rows() * 96), clicks: Vec::new(), rows: Vec::with_capacity(batch.rows()) };
+    let mut memo = DeviceMemo::default();
+    for (row, route) in routes.iter().enumerate() {
+        let mut r = EnrichedRow::default();
+        if route.closed.is_none() {
+            out.page(batch, row, &mut r);
+            if route.primary != Primary::None {
+                let tenant = &rules.tenants[usize::from(batch.heads[row].tenant)];
+                out.person(batch, row, &hints[row], tenant.city, tenant.zip_prefix, assets, &mut r);
+                let agent = batch.clear(Field::UserAgent, row);
+                if agent.is_present() {
+                    r.device = Some(Arc::clone(memo.lookup(&assets.devices, agent.expose())));
+                }
+            }
+        }
+        out.rows.push(r);
+    }
+    out
+}
+
+impl Enriched {
+    fn page(&mut self, batch: &Batch<'_, Clear>, row: usize, r: &mut EnrichedRow) {
+        let url = batch.clear(Field::Url, row);
+        if url.is_present()
+            && let Some(p) = page::read(url.expose(), &mut self.record, &mut self.clicks)
+        {
+            (r.host, r.path, r.clicks) = (p.host, p.path, p.clicks);
+            r.utm = [p.campaign.source, p.campaign.medium, p.campaign.campaign, p.campaign.term, p.campaign.content];
+            r.click_platform = p.click_platform.map_or("", page::ClickPlatform::as_str);
+        }
+        if r.click_platform.is_empty() {
+            r.click_platform = platform_of_ids(batch, row);
+        }
+        let referrer = batch.clear(Field::Referrer, row);
+        if referrer.is_present() {
+            r.referrer_host = page::referrer_host(referrer.expose(), &mut self.record).unwrap_or_default();
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn person(
+        &mut self,
+        batch: &Batch<'_, Clear>,
+        row: usize,
+        hints: &Hints,
+        city: bool,
+        zip_prefix: bool,
+        assets: &Assets,
+        r: &mut EnrichedRow,
+    ) {
+        r.country = hints.country;
+        let address = batch.clear(Field::Ip, row);
+        if address.is_present() {
+            let start = self.record.len();
+            if ip::truncate(address.expose(), &mut self.record) {
+                r.ip_truncated = Span::since(start, &self.record);
+            }
+            if let Some(table) = &assets.geo
+                && let Some(place) = ip::parse_end_user(address.expose()).and_then(|ip| table.lookup(ip))
+            {
+                r.country = place.country().or(r.country);
+                r.region = self.push(place.region());
+                r.city = if city { self.push(place.city()) } else { Span::NONE };
+            }
+        }
+        r.age_band = age_band(batch.clear(Field::DateOfBirth, row).expose(), batch.heads[row].received_at_ms);
+        if zip_prefix {
+            let zip = batch.clear(Field::Zip, row).expose().trim();
+            let prefix: String = zip.chars().filter(|c| c.is_alphanumeric()).take(3).collect();
+            if zip.chars().count() > 3 {
+                r.zip_prefix = self.push(&prefix);
+            }
+        }
+    }
+
+    fn push(&mut self, text: &str) -> Span {
+        let start = self.record.len();
+        self.record.extend_from_slice(text.as_bytes());
+        Span::since(start, &self.record)
+    }
+}
+
+/// Which platform's click id the event itself names.
+fn platform_of_ids(batch: &Batch<'_, Clear>, row: usize) -> &'static str {
+    let has = |field| batch.clear(field, row).is_present();
+    if has(Field::Gclid) || has(Field::Wbraid) || has(Field::Gbraid) || has(Field::Dclid) {
+        page::ClickPlatform::Google.as_str()
+    } else if has(Field::Fbclid) || has(Field::Fbc) {
+        page::ClickPlatform::Meta.as_str()
+    } else if has(Field::Ttclid) {
+        page::ClickPlatform::TikTok.as_str()
+    } else {
+        ""
+    }
+}
+
+/// The age band of a birth year. Units: `at_ms` in ms since the epoch. Shape: `""` for a date that cannot be read.
+fn age_band(date_of_birth: &str, at_ms: i64) -> &'static str {
+    let year: Option<i32> = date_of_birth.trim().get(..4).filter(|y| y.bytes().all(|b| b.is_ascii_digit())).and_then(|y| y.parse().ok());
+    let Some(year) = year.filter(|y| *y >= 1900) else { return "" };
+    match civil(at_ms).year - year {
+        0..18 => "0-17",
+        18..25 => "18-24",
+        25..35 => "25-34",
+        35..45 => "35-44",
+        45..55 => "45-54",
+        55..65 => "55-64",
+        65..130 => "65+",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn age_bands() {
+        let at = 1_790_000_000_000; // 2026
+        for (birth, want) in
+            [("1997-02-16", "25-34"), ("19970216", "25-34"), ("2026-01-01", "0-17"), ("1800-01-01", ""), ("soon", ""), ("", ""), ("２０２０", "")]
+        {
+            assert_eq!(age_band(birth, at), want, "{birth}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Steps 3 and 4 for destinations: each form that a permitted destination wants, normalised column by column and hashed in one go.
+//! A value that several destinations want in the same form, or whose forms turn out equal, is normalised and hashed once.
+
+use crate::model::destination::{Destination, DestinationSet};
+use crate::model::identifier::IdentifierType;
+use crate::model::span::Span;
+use crate::transform::batch::{Batch, Clear};
+use crate::transform::hash::sha256_hex_column;
+use crate::transform::identify::Identifiers;
+use crate::transform::normalise::{DropReason, Form, Hints, Normalised, normalise};
+use crate::transform::route::Route;
+
+/// The forms that each destination wants. Shape: by [`Destination`] number.
+pub type Wanted = [&'static [Form]; Destination::COUNT];
+
+/// Values dropped because they failed their rule: destination's form and why.
+pub type FormDrops = Vec<(Form, DropReason)>;
+
+/// Forms of all rows. Shape: `refs[form * rows + row]` is a range of `values`.
+pub struct Forms {
+    rows: usize,
+    arena: Vec<u8>,
+    values: Vec<Span>,
+    refs: Vec<(u32, u32)>,
+    hex: Vec<[u8; 64]>,
+}
+
+impl Forms {
+    fn range(&self, form: Form, row: usize) -> std::ops::Range<usize> {
+        let (from, to) = self.refs[form as usize * self.rows + row];
+        from as usize..to as usize
+    }
+
+    /// Hashes of a hashed form, lower-case hex, in the order of the row's values.
+    pub fn hashes(&self, form: Form, row: usize) -> &[[u8; 64]] {
+        debug_assert!(form.is_hashed());
+        &self.hex[self.range(form, row)]
+    }
+
+    /// Text of an unhashed form; empty when there is none.
+    #[must_use]
+    pub fn plain(&self, form: Form, row: usize) -> &str {
+        debug_assert!(!form.is_hashed());
+        let text = self.values[self.range(form, row)].first().map_or(&[][..], |s| s.of(&self.arena));
+        std::str::from_utf8(text).unwrap_or("")
+    }
+}
+
+/// Normalises and hashes what the permitted destinations want.
+///
+/// Shape: rows in order; a row without a permitted destination has nothing. Errors: a value that fails its rule is dropped and counted.
+#[must_use]
+pub fn forms(
+    batch: &Batch<'_, Clear>,
+    identifiers: &Identifiers,
+    routes: &[Route],
+    hints: &[Hints],
+    wanted: &Wanted,
+    drops: &mut FormDrops,
+) -> Forms {
+    let rows = batch.rows();
+    let mut out = Forms {
+        rows,
+        arena: Vec::with_capacity(rows * 128),
+        values: Vec::with_capacity(rows * 10),
+        refs: vec![(0, 0); Form::COUNT * rows],
+        hex: Vec::new(),
+    };
+    let mut seen = DestinationSet::default();
+    routes.iter().for_each(|r| r.granted.iter().for_each(|d| seen.insert(d)));
+    // Hashed forms first, so that their values are one run for the hash kernels.
+    for hashed in [true, false] {
+        for form in Form::ALL.iter().copied().filter(|f| f.is_hashed() == hashed) {
+            let mut wanting = DestinationSet::default();
+            seen.iter().filter(|d| wanted[*d as usize].contains(&form)).for_each(|d| wanting.insert(d));
+            if wanting.is_empty() {
+                continue;
+            }
+            for row in 0..rows {
+                if routes[row].granted.intersects(wanting) {
+                    out.row(batch, identifiers, form, row, &hints[row], drops);
+                }
+            }
+        }
+        if hashed {
+            let mut hex = Vec::new();
+            sha256_hex_column(&out.arena, &out.values, &mut hex);
+            out.keep_given_hashes(&mut hex);
+            out.hex = hex;
+        }
+    }
+    out
+}
+
+impl Forms {
+    fn row(&mut self, batch: &Batch<'_, Clear>, ids: &Identifiers, form: Form, row: usize, hints: &Hints, drops: &mut FormDrops) {
+        let from = self.values.len();
+        let identifier = match form {
+            Form::EmailPlain | Form::EmailGoogle | Form::EmailGa4 => Some(IdentifierType::Email),
+            Form::PhoneDigits | Form::PhoneE164 => Some(IdentifierType::Phone),
+            _ => None,
+        };
+        match identifier {
+            // The identifier's own form is the one every other form is made from: the costly part is done once.
+            Some(kind) => {
+                for value in ids.values(row, kind) {
+                    self.value(form, std::str::from_utf8(value).unwrap_or(""), hints, from, drops);
+                }
+            }
+            None => {
+                for value in batch.clear_all(form.field(), row) {
+                    self.value(form, value.expose(), hints, from, drops);
+                }
+            }
+        }
+        let to = self.values.len();
+        self.refs[form as usize * self.rows + row] = self.shared(form, row, from, to).unwrap_or((from as u32, to as u32));
+    }
+
+    fn value(&mut self, form: Form, value: &str, hints: &Hints, from: usize, drops: &mut FormDrops) {
+        let start = self.arena.len();
+        match normalise(form, value, hints, &mut self.arena) {
+            Normalised::Dropped(reason) => {
+                self.arena.truncate(start);
+                drops.push((form, reason));
+            }
+            Normalised::Text | Normalised::AlreadyHashed => {
+                let span = Span::since(start, &self.arena);
+                let twice = self.values[from..].iter().any(|s| s.of(&self.arena) == span.of(&self.arena));
+                if twice {
+                    self.arena.truncate(start);
+                } else {
+                    self.values.push(span);
+                }
+            }
+        }
+    }
+
+    /// Points to an earlier form of the same field with the same values, if there is one, and forgets the new copy.
+    fn shared(&mut self, form: Form, row: usize, from: usize, to: usize) -> Option<(u32, u32)> {
+        if from == to || !form.is_hashed() {
+            return None;
+        }
+        let twin = Form::ALL.iter().copied().take_while(|f| *f != form).filter(|f| f.field() == form.field() && f.is_hashed()).find_map(|f| {
+            let (a, b) = self.refs[f as usize * self.rows + row];
+            let same = (b - a) as usize == to - from
+                && (a as usize..b as usize).zip(from..to).all(|(i, j)| self.values[i].of(&self.arena) == self.values[j].of(&self.arena));
+            same.then_some((a, b))
+        })?;
+        let start = self.values[from].start as usize;
+        self.values.truncate(from);
+        self.arena.truncate(start);
+        Some(twin)
+    }
+
+    /// A value that came hashed passes through: it is never hashed again. No normalised text of another kind is 64 hex digits and reaches
+    /// here, because 64 hex digits in a hashed field always mean a hash (destinations.md 1.6).
+    fn keep_given_hashes(&self, hex: &mut [[u8; 64]]) {
+        for (span, out) in self.values.iter().zip(hex) {
+            if let Ok(given) = <&[u8; 64]>::try_from(span.of(&self.arena))
+                && given.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+            {
+                *out = *given;
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Step 3: every identifier of a row in its one normalised form, ready for the keyed hash.
+
+use crate::model::field::Field;
+use crate::model::identifier::IdentifierType;
+use crate::model::span::Span;
+use crate::transform::batch::{Batch, Clear};
+use crate::transform::forms::FormDrops;
+use crate::transform::normalise::{Form, Hints, Normalised, normalise};
+use crate::transform::route::{Primary, Route};
+
+/// One value to be pseudonymised.
+#[derive(Clone, Copy)]
+pub struct Identifier {
+    /// What it is.
+    pub kind: IdentifierType,
+    /// `type ‖ 0x00 ‖ value` in the arena.
+    pub input: Span,
+}
+
+impl Identifier {
+    /// The normalised value alone.
+    #[must_use]
+    pub fn value<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
+        self.input.of(arena).get(self.kind.as_str().len() + 1..).unwrap_or(&[])
+    }
+}
+
+/// Identifiers of all rows. Shape: those of row `r` are `all[first[r]..first[r + 1]]`: first the subject's identifiers in the order of
+/// [`IdentifierType::SUBJECTS`], then the event's other ids.
+pub struct Identifiers {
+    /// Inputs of the keyed hash.
+    pub arena: Vec<u8>,
+    /// All of them, row by row.
+    pub all: Vec<Identifier>,
+    first: Vec<u32>,
+}
+
+impl Identifiers {
+    /// Where the identifiers of a row stand in `all`.
+    #[must_use]
+    pub fn of_row(&self, row: usize) -> std::ops::Range<usize> {
+        self.first[row] as usize..self.first[row + 1] as usize
+    }
+
+    /// The normalised values of one type in a row.
+    pub fn values(&self, row: usize, kind: IdentifierType) -> impl Iterator<Item = &[u8]> {
+        self.all[self.of_row(row)].iter().filter(move |i| i.kind == kind).map(|i| i.value(&self.arena))
+    }
+
+    fn push_plain(&mut self, kind: IdentifierType, value: &str) {
+        let value = value.trim();
+        if !value.is_empty() {
+            let start = self.arena.len();
+            self.begin(kind);
+            self.arena.extend_from_slice(value.as_bytes());
+            self.all.push(Identifier { kind, input: Span::since(start, &self.arena) });
+        }
+    }
+
+    fn push_form(&mut self, kind: IdentifierType, form: Form, value: &str, hints: &Hints, row_start: usize, drops: &mut FormDrops) {
+        let start = self.arena.len();
+        self.begin(kind);
+        match normalise(form, value, hints, &mut self.arena) {
+            Normalised::Dropped(reason) => {
+                self.arena.truncate(start);
+                drops.push((form, reason));
+            }
+            _ => {
+                let input = Span::since(start, &self.arena);
+                let twice = self.all[row_start..].iter().any(|i| i.kind == kind && i.input.of(&self.arena) == input.of(&self.arena));
+                if twice {
+                    self.arena.truncate(start);
+                } else {
+                    self.all.push(Identifier { kind, input });
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, kind: IdentifierType) {
+        self.arena.extend_from_slice(kind.as_str().as_bytes());
+        self.arena.push(0);
+    }
+}
+
+/// Normalises the identifiers of every open row.
+///
+/// Shape: one range a row; closed rows have none, rows of which only the necessary part is written have their event id alone.
+#[must_use]
+pub fn identify(batch: &Batch<'_, Clear>, routes: &[Route], hints: &[Hints], drops: &mut FormDrops) -> Identifiers {
+    let rows = batch.rows();
+    let mut ids =
+        Identifiers { arena: Vec::with_capacity(rows * 160), all: Vec::with_capacity(rows * 5), first: Vec::with_capacity(rows + 1) };
+    for row in 0..rows {
+        let row_start = ids.all.len();
+        ids.first.push(row_start as u32);
+        let route = &routes[row];
+        if route.closed.is_some() {
+            continue;
+        }
+        let personal = route.primary == Primary::Full || route.network || !route.granted.is_empty();
+        if personal {
+            for kind in IdentifierType::SUBJECTS {
+                match kind {
+                    IdentifierType::ExternalId => {
+                        for value in batch.clear_all(Field::ExternalId, row) {
+                            ids.push_plain(kind, value.expose());
+                        }
+                    }
+                    IdentifierType::Email => {
+                        for value in batch.clear_all(Field::Email, row) {
+                            ids.push_form(kind, Form::EmailPlain, value.expose(), &hints[row], row_start, drops);
+                        }
+                    }
+                    IdentifierType::Phone => {
+                        for value in batch.clear_all(Field::Phone, row) {
+                            ids.push_form(kind, Form::PhoneE164, value.expose(), &hints[row], row_start, drops);
+                        }
+                    }
+                    _ => ids.push_plain(kind, batch.clear(field_of(kind), row).expose()),
+                }
+            }
+        }
+        ids.push_plain(IdentifierType::EventId, batch.clear(Field::EventId, row).expose());
+        if personal {
+            for kind in [IdentifierType::SessionId, IdentifierType::OrderId, IdentifierType::Author] {
+                ids.push_plain(kind, batch.clear(field_of(kind), row).expose());
+            }
+        }
+    }
+    ids.first.push(ids.all.len() as u32);
+    ids
+}
+
+/// Where an identifier stands in the raw event.
+#[must_use]
+pub fn field_of(kind: IdentifierType) -> Field {
+    match kind {
+        IdentifierType::ExternalId => Field::ExternalId,
+        IdentifierType::Email => Field::Email,
+        IdentifierType::Phone => Field::Phone,
+        IdentifierType::ClientId => Field::ClientId,
+        IdentifierType::GaClientId => Field::GaClientId,
+        IdentifierType::Fbp => Field::Fbp,
+        IdentifierType::Fbc => Field::Fbc,
+        IdentifierType::Ttp => Field::Ttp,
+        IdentifierType::Fingerprint => Field::Fingerprint,
+        IdentifierType::EventId => Field::EventId,
+        IdentifierType::SessionId => Field::SessionId,
+        IdentifierType::OrderId => Field::OrderId,
+        IdentifierType::Author => Field::FeedbackAuthor,
+    }
+}

@@ -1,0 +1,171 @@
+//! Writes JSON straight into an arena; checked against serde_json as the oracle.
+
+/// Appends a JSON string with its quotes: only what RFC 8259 demands is escaped.
+pub fn string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut from = 0;
+    for (i, b) in bytes.iter().enumerate() {
+        if *b >= 0x20 && *b != b'"' && *b != b'\\' {
+            continue;
+        }
+        out.extend_from_slice(&bytes[from..i]);
+        from = i + 1;
+        match b {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                out.extend_from_slice(b"\\u00");
+                out.push(HEX[usize::from(b >> 4)]);
+                out.push(HEX[usize::from(b & 15)]);
+            }
+        }
+    }
+    out.extend_from_slice(&bytes[from..]);
+    out.push(b'"');
+}
+
+/// Appends a decimal integer.
+pub fn integer(n: i64, out: &mut Vec<u8>) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    let mut rest = n.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if n < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends a finite number in the shortest spelling that reads back the same; whole numbers without a fraction.
+pub fn number(n: f64, out: &mut Vec<u8>) {
+    if n.fract() == 0.0 && n.abs() < 9e15 {
+        integer(n as i64, out);
+    } else {
+        use std::io::Write;
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "{n}");
+    }
+}
+
+/// An object being written: knows where commas go. Members come out in the order of the calls.
+pub struct Object<'o> {
+    out: &'o mut Vec<u8>,
+    empty: bool,
+}
+
+impl<'o> Object<'o> {
+    /// Opens an object.
+    pub fn open(out: &'o mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Object { out, empty: true }
+    }
+
+    /// Starts a member and gives the buffer to write its value to. `key` must need no escapes.
+    #[inline]
+    pub fn key(&mut self, key: &str) -> &mut Vec<u8> {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out
+    }
+
+    /// A string member.
+    pub fn string(&mut self, key: &str, text: &str) {
+        string(text, self.key(key));
+    }
+
+    /// A string member, left out when the text is empty.
+    pub fn string_if(&mut self, key: &str, text: &str) {
+        if !text.is_empty() {
+            self.string(key, text);
+        }
+    }
+
+    /// A string member whose text needs no escapes: hex, a date.
+    #[inline]
+    pub fn plain(&mut self, key: &str, text: &[u8]) {
+        let out = self.key(key);
+        out.push(b'"');
+        out.extend_from_slice(text);
+        out.push(b'"');
+    }
+
+    /// An integer member.
+    pub fn integer(&mut self, key: &str, n: i64) {
+        integer(n, self.key(key));
+    }
+
+    /// A boolean member.
+    pub fn boolean(&mut self, key: &str, b: bool) {
+        self.key(key).extend_from_slice(if b { b"true" } else { b"false" });
+    }
+
+    /// Whether nothing was written yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.empty
+    }
+
+    /// Closes the object.
+    pub fn close(self) {
+        self.out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn strings_equal_serde_json(text in "\\PC*|[\\x00-\\x7f]{0,40}") {
+            let mut out = Vec::new();
+            string(&text, &mut out);
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+
+        #[test]
+        fn integers(n: i64) {
+            let mut out = Vec::new();
+            integer(n, &mut out);
+            prop_assert_eq!(out, n.to_string().into_bytes());
+        }
+
+        #[test]
+        fn numbers_read_back(n in proptest::num::f64::NORMAL | proptest::num::f64::ZERO) {
+            let mut out = Vec::new();
+            number(n, &mut out);
+            prop_assert_eq!(serde_json::from_slice::<f64>(&out).unwrap(), n);
+        }
+    }
+
+    #[test]
+    fn objects_place_their_commas() {
+        let mut out = Vec::new();
+        let mut o = Object::open(&mut out);
+        o.string("a", "x\"\u{1}");
+        o.string_if("none", "");
+        o.integer("b", -5);
+        o.boolean("c", true);
+        o.plain("d", b"ff");
+        o.close();
+        assert_eq!(String::from_utf8(out).unwrap(), r#"{"a":"x\"\u0001","b":-5,"c":true,"d":"ff"}"#);
+    }
+}

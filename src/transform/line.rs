@@ -1,0 +1,328 @@
+//! The whole line over one batch: the only place where rayon splits it.
+
+use crate::model::category::Category;
+use crate::model::destination::Destination;
+use crate::model::record::{HeaderName, OutputChunk, RawRecords};
+use crate::model::rejected::{Gate, Reason, Rejected};
+use crate::model::span::Span;
+use crate::model::time::civil;
+use crate::transform::batch::Batch;
+use crate::transform::decode::{Dropped, decode};
+use crate::transform::destinations::{self, Skip, TABLE};
+use crate::transform::encode::{Encodable, RowKey, quarantine};
+use crate::transform::enriched::{Assets, enriched};
+use crate::transform::forms::{Forms, forms};
+use crate::transform::free_text::free_texts;
+use crate::transform::identify::identify;
+use crate::transform::json;
+use crate::transform::normalise::{Day, DropReason, Form, Hints, country};
+use crate::transform::pseudonymise::pseudonymise;
+use crate::transform::route::{Closed, Permit, Primary, Route, route};
+use crate::transform::rules::{DestinationRules, Rules};
+use crate::model::field::Field;
+use bumpalo::Bump;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Rows of one piece of work. Units: rows. Small enough that a piece's columns stay in a core's own cache, large enough to fill hash kernels.
+pub const CHUNK_ROWS: usize = 512;
+
+/// What the line made of a batch. Shape: one chunk for [`CHUNK_ROWS`] rows, in the order of the rows.
+#[derive(Default)]
+pub struct Transformed {
+    /// Output records.
+    pub chunks: Vec<OutputChunk>,
+    /// Counts, by tenant index.
+    pub tallies: Vec<Tally>,
+}
+
+/// What became of a tenant's rows. Every row is in exactly one of `written`, `gated`, `quarantined`, `expired`.
+#[derive(Clone, Default)]
+pub struct Tally {
+    /// Rows with at least one output record.
+    pub written: u64,
+    /// Rows kept out on purpose, by [`Gate`].
+    pub gated: [u64; Gate::ALL.len()],
+    /// Rows rejected, by [`Reason`].
+    pub quarantined: [u64; Reason::ALL.len()],
+    /// Rows received too long ago, or whose window has passed.
+    pub expired: u64,
+    /// Records written, by destination.
+    pub destination_written: [u64; Destination::COUNT],
+    /// Records not written though permitted, by destination and [`Skip`].
+    pub destination_skipped: [[u64; Skip::ALL.len()]; Destination::COUNT],
+    /// Optional fields dropped, by field.
+    pub dropped: Vec<u64>,
+    /// Values that failed a form's rule, by form and reason.
+    pub form_drops: std::collections::BTreeMap<(Form, &'static str), u64>,
+    /// Personal data taken out of free text, by kind.
+    pub scrubbed: std::collections::BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    /// All rows of the tenant: the sum over the four outcomes.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.written + self.expired + self.gated.iter().sum::<u64>() + self.quarantined.iter().sum::<u64>()
+    }
+
+    fn merge(&mut self, other: &Tally) {
+        self.written += other.written;
+        self.expired += other.expired;
+        add(&mut self.gated, &other.gated);
+        add(&mut self.quarantined, &other.quarantined);
+        add(&mut self.destination_written, &other.destination_written);
+        for (a, b) in self.destination_skipped.iter_mut().zip(&other.destination_skipped) {
+            add(a, b);
+        }
+        self.dropped.resize(Field::COUNT, 0);
+        add(&mut self.dropped, &other.dropped);
+        for (key, n) in &other.form_drops {
+            *self.form_drops.entry(*key).or_default() += n;
+        }
+        for (key, n) in &other.scrubbed {
+            *self.scrubbed.entry(key).or_default() += n;
+        }
+    }
+}
+
+fn add(to: &mut [u64], from: &[u64]) {
+    to.iter_mut().zip(from).for_each(|(a, b)| *a += b);
+}
+
+/// Transforms a batch.
+///
+/// Shape: rows in, output records in the order of the rows, whatever the number of threads. Units: `now_ms` in ms since the epoch.
+/// Errors: none; a row that cannot be written is in its tenant's tally and, if rejected, in its quarantine topic.
+#[must_use]
+pub fn transform(records: &RawRecords, rules: &Rules, assets: &Assets, now_ms: i64) -> Transformed {
+    let pieces: Vec<Range<usize>> =
+        (0..records.rows.len()).step_by(CHUNK_ROWS).map(|from| from..(from + CHUNK_ROWS).min(records.rows.len())).collect();
+    let done: Vec<(OutputChunk, Vec<Tally>)> = pieces.into_par_iter().map(|range| piece(records, range, rules, assets, now_ms)).collect();
+    let mut out = Transformed { chunks: Vec::with_capacity(done.len()), tallies: vec![Tally::default(); rules.tenants.len()] };
+    for (chunk, tallies) in done {
+        out.chunks.push(chunk);
+        out.tallies.iter_mut().zip(&tallies).for_each(|(a, b)| a.merge(b));
+    }
+    out
+}
+
+fn piece(records: &RawRecords, range: Range<usize>, rules: &Rules, assets: &Assets, now_ms: i64) -> (OutputChunk, Vec<Tally>) {
+    let arena = Bump::new();
+    let mut batch = Batch::new(&arena, range.len());
+    let (mut rejected, mut dropped, mut drops) = (Vec::new(), Dropped::default(), Vec::new());
+    let bytes: usize = records.rows[range.clone()].iter().map(|r| r.payload.len as usize).sum();
+
+    decode(records, range.clone(), rules, &mut batch, &mut rejected, &mut dropped);
+    let mut routes = route(&batch.heads, rules, now_ms);
+    let hints = hints(&batch);
+    let texts = free_texts(&batch, &routes, rules, &mut rejected);
+    for (row, _) in &texts.special {
+        routes[*row as usize].hold_back();
+    }
+    let enriched = enriched(&batch, &routes, &hints, rules, assets);
+    let identifiers = identify(&batch, &routes, &hints, &mut drops);
+    let forms = forms(&batch, &identifiers, &routes, &hints, &destinations::wanted(), &mut drops);
+    let pseudonyms = pseudonymise(identifiers, &batch.heads, rules);
+    let batch = batch.pseudonymised();
+
+    let columns = Encodable { batch: &batch, pseudonyms: &pseudonyms, enriched: &enriched, texts: &texts, rules };
+    let mut encoder = Encoder {
+        columns,
+        forms: &forms,
+        rules,
+        now_ms,
+        out: OutputChunk { arena: Vec::with_capacity(bytes + bytes / 2), ..OutputChunk::default() },
+        tallies: vec![Tally::default(); rules.tenants.len()],
+    };
+    encoder.rows(records, &routes, &mut rejected);
+    // Fields are counted for the tenant of the piece's first row: a piece of several tenants is rare, and the count is a hint, not an outcome.
+    encoder.count_fields(records, &range, &dropped, &drops, &texts.hits);
+    (encoder.out, encoder.tallies)
+}
+
+/// What each row's own fields say about its other fields.
+fn hints(batch: &Batch<'_, crate::transform::batch::Clear>) -> Vec<Hints> {
+    (0..batch.rows())
+        .map(|row| {
+            let read = |field| Some(batch.clear(field, row)).filter(|t| t.is_present()).and_then(|t| country(t.expose()));
+            let today = civil(batch.heads[row].received_at_ms);
+            Hints {
+                phone_country: read(Field::PhoneCountry),
+                country: read(Field::Country),
+                today: Day { year: today.year.clamp(0, 9_999) as u16, month: today.month, day: today.day },
+            }
+        })
+        .collect()
+}
+
+struct Encoder<'e> {
+    columns: Encodable<'e>,
+    forms: &'e Forms,
+    rules: &'e Rules,
+    now_ms: i64,
+    out: OutputChunk,
+    tallies: Vec<Tally>,
+}
+
+impl Encoder<'_> {
+    /// Encodes all rows, good and rejected, in the order of the input.
+    fn rows(&mut self, records: &RawRecords, routes: &[Route], rejected: &mut Vec<Rejected>) {
+        rejected.sort_by_key(|r| r.row);
+        let mut next = rejected.iter().peekable();
+        for (row, route) in routes.iter().enumerate() {
+            let input = self.columns.batch.heads[row].input;
+            while let Some(r) = next.next_if(|r| r.row < input) {
+                self.quarantine(records, *r);
+            }
+            if let Some(r) = next.next_if(|r| r.row == input) {
+                self.quarantine(records, *r);
+            } else {
+                self.row(records, row, route);
+            }
+        }
+        for r in next {
+            self.quarantine(records, *r);
+        }
+    }
+
+    fn quarantine(&mut self, records: &RawRecords, rejected: Rejected) {
+        let record = &records.rows[rejected.row as usize];
+        let source = &self.rules.sources[usize::from(record.source)];
+        let tenant = usize::from(source.tenant);
+        quarantine(self.rules.tenants[tenant].quarantine, rejected.reason, rejected.field, &source.topic, record, &mut self.out);
+        self.tallies[tenant].quarantined[rejected.reason as usize] += 1;
+    }
+
+    fn row(&mut self, records: &RawRecords, row: usize, route: &Route) {
+        let tenant_index = usize::from(self.columns.batch.heads[row].tenant);
+        match route.closed {
+            Some(Closed::Expired) => {
+                self.tallies[tenant_index].expired += 1;
+                return;
+            }
+            Some(Closed::Gated(gate)) => {
+                self.tallies[tenant_index].gated[gate as usize] += 1;
+                return;
+            }
+            None => {}
+        }
+        let marks = (self.out.arena.len(), self.out.records.len(), self.out.headers.len());
+        let mut destinations = [None; Destination::COUNT];
+        let too_large = self.records_of(row, route, &mut destinations);
+        let tally = &mut self.tallies[tenant_index];
+        if too_large {
+            self.out.arena.truncate(marks.0);
+            self.out.records.truncate(marks.1);
+            self.out.headers.truncate(marks.2);
+            let input = self.columns.batch.heads[row].input;
+            self.quarantine(records, Rejected { row: input, reason: Reason::EncodeTooLarge, field: None });
+            return;
+        }
+        for (i, outcome) in destinations.into_iter().enumerate() {
+            match outcome {
+                Some(Ok(())) => tally.destination_written[i] += 1,
+                Some(Err(skip)) => tally.destination_skipped[i][skip as usize] += 1,
+                None => {}
+            }
+        }
+        if self.out.records.len() > marks.1 {
+            tally.written += 1;
+        } else {
+            // Permitted, but every destination refused it: below its minimum, too old, or not an event that it takes.
+            tally.gated[Gate::Destination as usize] += 1;
+        }
+    }
+
+    /// Writes all records of a row. Returns whether one of them is larger than its topic takes.
+    fn records_of(&mut self, row: usize, route: &Route, destinations: &mut [Option<Result<(), Skip>>; Destination::COUNT]) -> bool {
+        let rules = self.rules;
+        let tenant = &rules.tenants[usize::from(self.columns.batch.heads[row].tenant)];
+        let first = self.out.records.len();
+        let anonymous = route.primary == Primary::Necessary && route.granted.is_empty() && !route.network;
+        let key = self.columns.row_key(row, anonymous, &mut self.out);
+        if let (Some(category), true) = (tenant.category(self.columns.batch.heads[row].category), route.primary != Primary::None) {
+            let key = if route.primary == Primary::Necessary && !anonymous { self.columns.row_key(row, true, &mut self.out) } else { key };
+            self.columns.record(row, key, category.topic, category.basis, route.primary == Primary::Full, &mut self.out);
+        }
+        if route.network
+            && let Some(category) = tenant.category(Category::Network)
+        {
+            self.columns.network(row, key, category.topic, &mut self.out);
+        }
+        for d in &tenant.destinations {
+            if let Some(permit) = route.permit(d.destination, d.basis) {
+                destinations[d.destination as usize] = Some(self.destination(row, key, d, permit));
+            }
+        }
+        self.out.records[first..].iter().any(|r| record_bytes(r, &self.out) > rules.topics[usize::from(r.topic.0)].max_record_bytes)
+    }
+
+    fn destination(&mut self, row: usize, key: RowKey, d: &DestinationRules, permit: Permit) -> Result<(), Skip> {
+        let Some(entry) = &TABLE[d.destination as usize] else { return Err(Skip::NotMapped) };
+        let start = self.out.arena.len();
+        let view = destinations::Row {
+            batch: self.columns.batch,
+            forms: self.forms,
+            enriched: self.columns.enriched,
+            row,
+            now_ms: self.now_ms,
+        };
+        let window = match (entry.write)(&view, &d.config, permit, &mut self.out.arena) {
+            Ok(window) => window,
+            Err(skip) => {
+                self.out.arena.truncate(start);
+                return Err(skip);
+            }
+        };
+        self.columns.push(d.topic, key, start, &mut self.out);
+        let tenant = self.columns.tenant(row).id.as_str();
+        self.header(HeaderName::Destination, |o| o.extend_from_slice(d.destination.as_str().as_bytes()));
+        self.header(HeaderName::Tenant, |o| o.extend_from_slice(tenant.as_bytes()));
+        self.header(HeaderName::Consent, |o| o.extend_from_slice(permit.consent().as_str().as_bytes()));
+        let version = &self.rules.version;
+        self.header(HeaderName::Rules, |o| o.extend_from_slice(version.as_bytes()));
+        self.header(HeaderName::NotAfter, |o| json::integer(window.not_after_ms, o));
+        if let Some(ms) = window.not_before_ms {
+            self.header(HeaderName::NotBefore, |o| json::integer(ms, o));
+        }
+        Ok(())
+    }
+
+    /// Adds a header to the newest record.
+    fn header(&mut self, name: HeaderName, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.out.arena.len();
+        write(&mut self.out.arena);
+        self.out.headers.push((name, Span::since(start, &self.out.arena)));
+        let end = self.out.headers.len() as u32;
+        if let Some(record) = self.out.records.last_mut() {
+            record.headers.1 = end;
+        }
+    }
+
+    fn count_fields(
+        &mut self,
+        records: &RawRecords,
+        range: &Range<usize>,
+        dropped: &Dropped,
+        drops: &[(Form, DropReason)],
+        hits: &crate::transform::scrub::HitCounts,
+    ) {
+        let Some(first) = records.rows.get(range.start) else { return };
+        let tally = &mut self.tallies[usize::from(self.rules.sources[usize::from(first.source)].tenant)];
+        tally.dropped = dropped.0.iter().map(|n| u64::from(*n)).collect();
+        for (form, reason) in drops {
+            *tally.form_drops.entry((*form, reason.as_str())).or_default() += 1;
+        }
+        for (hit, n) in hits.iter().filter(|(_, n)| *n > 0) {
+            *tally.scrubbed.entry(hit.name()).or_default() += u64::from(n);
+        }
+    }
+}
+
+/// What a record takes in its topic: key, value, headers. Units: bytes.
+fn record_bytes(record: &crate::model::record::OutputRecord, chunk: &OutputChunk) -> usize {
+    let headers = &chunk.headers[record.headers.0 as usize..record.headers.1 as usize];
+    let headers: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len as usize + 8).sum();
+    record.key.len as usize + record.value.len as usize + headers + 32
+}
