@@ -1,1 +1,267 @@
-//! What people write in `config.toml`, and its compilation into rules.
+//! What people write in `config.toml`: text, units in the values, every unknown field refused. `compile` turns it into rules.
+
+pub mod compile;
+pub mod destinations;
+pub mod kafka;
+pub mod load;
+pub mod profile;
+pub mod tenant;
+
+use crate::model::tenant::TenantId;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use load::{ConfigError, load};
+pub use tenant::TenantConfig;
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How to reach Kafka.
+    pub kafka: kafka::KafkaConfig,
+    /// The main job.
+    pub run: RunConfig,
+    /// The retention job.
+    pub retain: RetainConfig,
+    /// Keys.
+    pub keys: KeysConfig,
+    /// GeoIP.
+    pub geoip: GeoipConfig,
+    /// Schema registry.
+    pub schema_registry: SchemaRegistryConfig,
+    /// Names of Lethe's own topics.
+    pub topics: OwnTopicsConfig,
+    /// Tenants.
+    pub tenant: Vec<TenantConfig>,
+}
+
+/// `[run]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    /// Consumer group of the main job.
+    pub group: String,
+    /// Every group that retain's barrier must wait for.
+    pub groups: Vec<String>,
+    /// Consumer and producer pairs in this process.
+    pub workers: u16,
+    /// Name of this process, stable over its restarts and unlike that of any other: part of `transactional.id`. Empty: host name and process id,
+    /// so that a crashed process's transaction is ended by its timeout instead of by its successor.
+    pub instance: String,
+    /// A batch ends after so many events.
+    pub batch_events: usize,
+    /// A batch ends after so many bytes of raw events.
+    pub batch_bytes: usize,
+    /// A batch ends after so long.
+    #[serde(with = "duration")]
+    pub batch_wait: Duration,
+    /// Threads of the line. 0: as many as there are cores.
+    pub threads: usize,
+    /// Listener of /metrics, /healthz, /readyz; empty: none.
+    pub http: String,
+    /// How far ahead of its receipt an event may be dated.
+    #[serde(with = "duration")]
+    pub future_tolerance: Duration,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        RunConfig {
+            group: "lethe-run".into(),
+            groups: vec!["lethe-run".into()],
+            workers: 1,
+            instance: String::new(),
+            batch_events: 20_000,
+            batch_bytes: 32 << 20,
+            batch_wait: Duration::from_millis(100),
+            threads: 0,
+            http: "127.0.0.1:9464".into(),
+            future_tolerance: Duration::from_secs(300),
+        }
+    }
+}
+
+/// `[retain]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetainConfig {
+    /// Consumer group of the retention job.
+    pub group: String,
+    /// Listener of /metrics, /healthz, /readyz; empty: none.
+    pub http: String,
+    /// Lowers the floors, so that windows of seconds are possible. Never in production.
+    pub testing: bool,
+}
+
+impl Default for RetainConfig {
+    fn default() -> Self {
+        RetainConfig { group: "lethe-retain".into(), http: "127.0.0.1:9465".into(), testing: false }
+    }
+}
+
+/// `[keys]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeysConfig {
+    /// The keyring, mode 0600. Relative paths start at the config file's folder.
+    pub file: PathBuf,
+    /// Ed25519 key that signs certificates and checkpoints.
+    pub signing_file: PathBuf,
+}
+
+impl Default for KeysConfig {
+    fn default() -> Self {
+        KeysConfig { file: "keyring.toml".into(), signing_file: "signing.key".into() }
+    }
+}
+
+/// `[geoip]`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GeoipConfig {
+    /// An MMDB file with cities or countries; empty: none.
+    pub file: PathBuf,
+}
+
+/// `[schema_registry]`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SchemaRegistryConfig {
+    /// Base URL; empty: no registry, records are in Avro's single-object encoding.
+    pub url: String,
+}
+
+/// `[topics]`: names of Lethe's own topics, and how topics are made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OwnTopicsConfig {
+    /// What is in force.
+    pub directives: String,
+    /// The audit.
+    pub audit: String,
+    /// Partitions of topics that `topics apply` makes.
+    pub partitions: u16,
+    /// Replicas of topics that `topics apply` makes.
+    pub replication_factor: u16,
+}
+
+impl Default for OwnTopicsConfig {
+    fn default() -> Self {
+        OwnTopicsConfig { directives: "lethe.directives".into(), audit: "lethe.audit".into(), partitions: 4, replication_factor: 3 }
+    }
+}
+
+/// Durations as people write them: `"72h"`, `"180d"`, `"5s"`.
+pub mod duration {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    /// Reads a duration. Errors: says what a duration looks like.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(d)?;
+        parse(&text).map_err(serde::de::Error::custom)
+    }
+
+    /// Writes a duration.
+    pub fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&humantime::format_duration(*d).to_string())
+    }
+
+    /// Reads a duration. Errors: says what a duration looks like.
+    pub fn parse(text: &str) -> Result<Duration, String> {
+        humantime::parse_duration(text).map_err(|_| "must be a duration such as \"72h\", \"180d\" or \"500ms\"".to_string())
+    }
+}
+
+impl Config {
+    /// Everything that is wrong with the file, a sentence each, all reported together.
+    #[must_use]
+    pub fn validate(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        self.kafka.validate(&mut faults);
+        self.run.validate(&mut faults);
+        listener("retain.http", &self.retain.http, &mut faults);
+        for (field, value) in [("run.group", &self.run.group), ("retain.group", &self.retain.group)] {
+            if value.is_empty() {
+                faults.push(format!("{field}: must not be empty"));
+            }
+        }
+        if self.run.group == self.retain.group {
+            faults.push("retain.group: must differ from run.group".into());
+        }
+        for (field, value) in [("topics.directives", &self.topics.directives), ("topics.audit", &self.topics.audit)] {
+            if !is_topic_name(value) {
+                faults.push(format!("{field}: is not a topic name"));
+            }
+        }
+        if self.topics.partitions == 0 || self.topics.replication_factor == 0 {
+            faults.push("topics.partitions and topics.replication_factor: must be at least 1".into());
+        }
+        if !self.schema_registry.url.is_empty() && !self.schema_registry.url.starts_with("http") {
+            faults.push("schema_registry.url: must begin with http:// or https://".into());
+        }
+        let mut ids: Vec<&TenantId> = self.tenant.iter().map(|t| &t.id).collect();
+        ids.sort();
+        if ids.windows(2).any(|w| w[0] == w[1]) {
+            faults.push("tenant.id: two tenants have the same id".into());
+        }
+        for tenant in &self.tenant {
+            tenant.validate(&mut faults);
+        }
+        self.check_topics(&mut faults);
+        faults
+    }
+
+    /// No topic may belong to two tenants, or be read and written.
+    fn check_topics(&self, faults: &mut Vec<String>) {
+        let mut names: Vec<(String, &TenantId)> = Vec::new();
+        for tenant in &self.tenant {
+            names.extend(tenant.sources().into_iter().map(|s| (s, &tenant.id)));
+            names.extend(tenant.output_topics().into_iter().map(|(_, name)| (name, &tenant.id)));
+        }
+        names.sort();
+        for pair in names.windows(2) {
+            if pair[0].0 == pair[1].0 {
+                faults.push(format!("tenant {}: topic {} is named twice", pair[1].1, pair[1].0));
+            }
+        }
+    }
+}
+
+impl RunConfig {
+    fn validate(&self, faults: &mut Vec<String>) {
+        if !self.groups.contains(&self.group) {
+            faults.push("run.groups: must contain run.group, or the barrier would not wait for this job".into());
+        }
+        let mut between = |field: &str, value: usize, low: usize, high: usize| {
+            if !(low..=high).contains(&value) {
+                faults.push(format!("run.{field}: must be between {low} and {high}"));
+            }
+        };
+        between("workers", usize::from(self.workers), 1, 64);
+        between("batch_events", self.batch_events, 1, 1_000_000);
+        between("batch_bytes", self.batch_bytes, 1 << 20, 1 << 30);
+        between("batch_wait (in ms)", self.batch_wait.as_millis() as usize, 1, 10_000);
+        between("threads", self.threads, 0, 256);
+        between("future_tolerance (in s)", self.future_tolerance.as_secs() as usize, 0, 86_400);
+        if !self.instance.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+            faults.push("run.instance: letters, digits, '-', '_' and '.' only".into());
+        }
+        listener("run.http", &self.http, faults);
+    }
+}
+
+fn listener(field: &str, value: &str, faults: &mut Vec<String>) {
+    if !value.is_empty() && value.parse::<std::net::SocketAddr>().is_err() {
+        faults.push(format!("{field}: must be address:port, or empty for none"));
+    }
+}
+
+/// Whether Kafka takes the name.
+#[must_use]
+pub fn is_topic_name(name: &str) -> bool {
+    let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    !name.is_empty() && name.len() <= 249 && name != "." && name != ".." && name.bytes().all(valid)
+}

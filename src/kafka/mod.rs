@@ -1,1 +1,7 @@
 //! The only room with librdkafka in it.
+
+pub mod client;
+pub mod consumer;
+pub mod directives;
+pub mod topics;
+pub mod transaction;

@@ -7,6 +7,7 @@ pub mod directive;
 pub mod field;
 pub mod header;
 pub mod identifier;
+pub mod keyring;
 pub mod partition;
 pub mod pseudonym;
 pub mod record;

@@ -203,8 +203,8 @@ impl Encodable<'_> {
         if !customs.is_empty() {
             long(customs.len() as i64, out);
             for (name, text) in customs {
-                string(self.tenant(row).custom_allowed[usize::from(*name)].as_bytes(), out);
-                string(self.texts.text(*text).as_bytes(), out);
+                string(self.tenant(row).custom_allowed[usize::from(name)].as_bytes(), out);
+                string(self.texts.text(text).as_bytes(), out);
             }
         }
         out.push(0);

@@ -6,7 +6,6 @@ use crate::model::time::civil;
 use crate::transform::batch::{Batch, Clear, Released};
 use crate::transform::enrich::device::Device;
 use crate::transform::enrich::device_table::{DeviceMemo, DeviceTable};
-use crate::transform::enrich::geo::GeoTable;
 use crate::transform::enrich::{ip, page};
 use crate::transform::normalise::{Country, Hints};
 use crate::transform::route::{Primary, Route};
@@ -17,8 +16,6 @@ use std::sync::Arc;
 pub struct Assets {
     /// Devices by user agent.
     pub devices: DeviceTable,
-    /// GeoIP, if a database is configured.
-    pub geo: Option<Arc<GeoTable>>,
 }
 
 /// A click id by its URL parameter.
@@ -188,13 +185,6 @@ impl Enriched {
             let start = self.record.len();
             if ip::truncate(address.expose(), &mut self.record) {
                 r.ip_truncated = Span::since(start, &self.record);
-            }
-            if let Some(table) = &assets.geo
-                && let Some(place) = ip::parse_end_user(address.expose()).and_then(|ip| table.lookup(ip))
-            {
-                r.country = place.country().or(r.country);
-                r.region = self.push(place.region());
-                r.city = if city { self.push(place.city()) } else { Span::NONE };
             }
         }
         r.age_band = age_band(batch.clear(Field::DateOfBirth, row).expose(), batch.heads[row].received_at_ms);

@@ -276,11 +276,12 @@ impl Encoder<'_> {
             }
         };
         self.columns.push(d.topic, key, start, &mut self.out);
-        let tenant = self.columns.tenant(row).id.as_str();
+        let rules = self.rules;
+        let tenant = rules.tenants[usize::from(self.columns.batch.heads[row].tenant)].id.as_str();
         self.header(HeaderName::Destination, |o| o.extend_from_slice(d.destination.as_str().as_bytes()));
         self.header(HeaderName::Tenant, |o| o.extend_from_slice(tenant.as_bytes()));
         self.header(HeaderName::Consent, |o| o.extend_from_slice(permit.consent().as_str().as_bytes()));
-        let version = &self.rules.version;
+        let version = &rules.version;
         self.header(HeaderName::Rules, |o| o.extend_from_slice(version.as_bytes()));
         self.header(HeaderName::NotAfter, |o| json::integer(window.not_after_ms, o));
         if let Some(ms) = window.not_before_ms {

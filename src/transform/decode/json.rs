@@ -226,7 +226,8 @@ fn forget(reader: &mut RowReader<'_, '_, '_>, object: Field) {
         Field::User => (Field::Email as usize..=Field::ExternalId as usize, &[]),
         Field::Ids => (Field::ClientId as usize..=Field::Fingerprint as usize, &[]),
         Field::Consent => {
-            reader.consent = Consent { present: true, ..Consent::default() };
+            reader.consent = Consent::default();
+            reader.consent.present = true;
             (Field::ConsentVersion as usize..=Field::ConsentVersion as usize, &[])
         }
         _ => (

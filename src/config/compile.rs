@@ -1,0 +1,126 @@
+//! Turns text into rules, once.
+
+use super::{Config, TenantConfig};
+use crate::config::tenant::{ConsentMode, EventIdMode, OptOutMode, WithoutConsentMode};
+use crate::model::category::Category;
+use crate::model::keyring::Keyring;
+use crate::model::record::TopicIndex;
+use crate::transform::avro::single_object_prefix;
+use crate::transform::decode::{Programs, SchemaId, compile_avro};
+use crate::transform::hash::HmacKey;
+use crate::transform::rules::{CategoryRules, DestinationRules, KeyEpoch, OutputTopic, Rules, Source, TenantRules, WithoutConsent};
+use crate::transform::scrub::{ScrubRules, SpecialTerms};
+use sha2::{Digest, Sha256};
+
+/// Avro schema of pseudonymised records.
+pub const RECORD_SCHEMA: &str = include_str!("../../schemas/record/record.avsc");
+/// Avro schema of network records.
+pub const NETWORK_SCHEMA: &str = include_str!("../../schemas/network/network.avsc");
+/// Avro schema of raw events.
+pub const RAW_EVENT_SCHEMA: &str = include_str!("../../schemas/raw_event/raw_event.avsc");
+
+/// Largest output record where the topic does not say. Units: bytes.
+pub const MAX_RECORD_BYTES: usize = 1_048_588;
+
+/// Compiles the configuration and the keys into rules.
+///
+/// Errors: one sentence each; a tenant without a key in force, a window that cannot be read.
+pub fn compile(config: &Config, keyring: &Keyring) -> Result<Rules, Vec<String>> {
+    let mut faults = Vec::new();
+    let mut rules = Rules {
+        sources: Vec::new(),
+        topics: Vec::new(),
+        tenants: Vec::new(),
+        avro: Programs::new(),
+        future_tolerance_ms: config.run.future_tolerance.as_millis() as i64,
+        record_prefix: prefix(RECORD_SCHEMA, &mut faults),
+        network_prefix: prefix(NETWORK_SCHEMA, &mut faults),
+        special_terms: SpecialTerms::builtin(),
+        version: version(config),
+    };
+    match compile_avro(RAW_EVENT_SCHEMA) {
+        Ok(program) => {
+            let id = prefix(RAW_EVENT_SCHEMA, &mut faults);
+            if let Some(fingerprint) = id.get(2..).and_then(|f| f.first_chunk()) {
+                rules.avro.insert(SchemaId::Fingerprint(u64::from_le_bytes(*fingerprint)), program);
+            }
+        }
+        Err(fault) => faults.push(fault),
+    }
+    for tenant in &config.tenant {
+        let index = rules.tenants.len() as u16;
+        rules.sources.extend(tenant.sources().into_iter().map(|topic| Source { topic, tenant: index }));
+        match compile_tenant(tenant, index, keyring, &mut rules.topics) {
+            Ok(t) => rules.tenants.push(t),
+            Err(fault) => faults.push(format!("tenant {}: {fault}", tenant.id)),
+        }
+    }
+    if faults.is_empty() { Ok(rules) } else { Err(faults) }
+}
+
+fn prefix(schema: &str, faults: &mut Vec<String>) -> Vec<u8> {
+    single_object_prefix(schema).unwrap_or_else(|e| {
+        faults.push(e.to_string());
+        Vec::new()
+    })
+}
+
+/// Version of the rules: the first 12 hex digits of the SHA-256 of the effective tenant configuration.
+fn version(config: &Config) -> String {
+    let text = toml::to_string(&config.tenant.iter().map(|t| (t.id.to_string(), t)).collect::<std::collections::BTreeMap<_, _>>());
+    let digest = Sha256::digest(text.unwrap_or_default().as_bytes());
+    digest[..6].iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn compile_tenant(t: &TenantConfig, index: u16, keyring: &Keyring, topics: &mut Vec<OutputTopic>) -> Result<TenantRules, String> {
+    let mut topic = |short: &str| {
+        topics.push(OutputTopic { name: t.topic(short), tenant: index, max_record_bytes: MAX_RECORD_BYTES });
+        TopicIndex((topics.len() - 1) as u16)
+    };
+    let mut categories: [Option<CategoryRules>; Category::ALL.len()] = Default::default();
+    for category in t.categories() {
+        if let Some(window_ms) = t.window_ms(category)? {
+            categories[category as usize] = Some(CategoryRules { topic: topic(category.as_str()), window_ms, basis: t.basis(category) });
+        }
+    }
+    let mut destinations = Vec::new();
+    for d in &t.destinations {
+        destinations.push(DestinationRules {
+            destination: *d,
+            topic: topic(&format!("dest.{}", d.as_str())),
+            basis: t.destination_basis(*d),
+            config: super::destinations::compile(t, *d)?,
+        });
+    }
+    let entries = keyring.tenants.get(&t.id).map_or(&[][..], Vec::as_slice);
+    let keys: Vec<KeyEpoch> = entries
+        .iter()
+        .filter_map(|e| Some(KeyEpoch { epoch: e.epoch, from_ms: e.from_ms, key: HmacKey::new(e.key.as_ref()?.as_slice()) }))
+        .collect();
+    if keys.is_empty() {
+        return Err(format!("the keyring holds no key for it; make one with `lethe keys new --tenant {}`", t.id));
+    }
+    Ok(TenantRules {
+        id: t.id.clone(),
+        keys,
+        subject_order: t.subject.clone(),
+        clear_event_ids: t.event_id == EventIdMode::Clear,
+        categories,
+        quarantine: topic("quarantine"),
+        notices: topic("notices"),
+        destinations,
+        max_lateness_ms: t.max_lateness_ms()?,
+        consent_validity_ms: t.consent_validity_ms()?,
+        custom_allowed: t.custom.clone(),
+        city: t.city,
+        zip_prefix: t.zip_prefix,
+        without_consent: match t.without_consent {
+            WithoutConsentMode::Nothing => WithoutConsent::Nothing,
+            WithoutConsentMode::Necessary => WithoutConsent::Necessary,
+        },
+        forward_denied: t.consent_mode == ConsentMode::ForwardDenied,
+        limited_data_use: t.opt_out_of_sale == OptOutMode::LimitedDataUse,
+        scrub: ScrubRules::all(),
+        special_categories: t.special_categories.unwrap_or_else(|| t.profile.special_categories()),
+    })
+}

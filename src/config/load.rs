@@ -1,0 +1,128 @@
+//! Reads the file and the environment into a `Config`; every fault has the name of its field.
+
+use super::Config;
+use std::path::{Path, PathBuf};
+
+/// Prefix of environment variables that override a scalar field of a table: `LETHE_KAFKA__BOOTSTRAP_SERVERS`.
+pub const ENV_PREFIX: &str = "LETHE_";
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or a field is unknown or of the wrong type.
+    #[error("{path}: {fault}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Field and fault.
+        fault: String,
+    },
+    /// Fields contradict each other or are out of range.
+    #[error("{path}: {}", faults.join("; "))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// One sentence each.
+        faults: Vec<String>,
+    },
+}
+
+/// Reads and checks a configuration. `env` is the process's environment, given from outside.
+///
+/// Errors: one line that names each field; relative paths of the file are taken from its folder.
+pub fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
+    let mut config = parse(&text, env).map_err(|fault| ConfigError::Malformed { path: path.into(), fault })?;
+    let faults = config.validate();
+    if !faults.is_empty() {
+        return Err(ConfigError::Invalid { path: path.into(), faults });
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    for file in [&mut config.keys.file, &mut config.keys.signing_file, &mut config.geoip.file] {
+        if !file.as_os_str().is_empty() && file.is_relative() {
+            *file = folder.join(&*file);
+        }
+    }
+    Ok(config)
+}
+
+/// Reads a configuration without checking how its fields agree. Errors: field and fault, in one line.
+pub fn parse(text: &str, env: impl Iterator<Item = (String, String)>) -> Result<Config, String> {
+    let mut table: toml::Table = toml::from_str(text).map_err(|e: toml::de::Error| {
+        let line = e.span().map_or(1, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
+        format!("line {line}: {}", one_line(e.message()))
+    })?;
+    let mut vars: Vec<(String, String)> = env.filter(|(name, _)| name.starts_with(ENV_PREFIX) && name.contains("__")).collect();
+    vars.sort();
+    for (name, value) in vars {
+        set(&mut table, &name, &value)?;
+    }
+    serde_path_to_error::deserialize(table).map_err(|e| format!("{}: {}", e.path(), one_line(e.inner().message())))
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Overrides one field of a table. The variable's text is read as the type that the field has.
+fn set(table: &mut toml::Table, name: &str, value: &str) -> Result<(), String> {
+    let (section, field) = name[ENV_PREFIX.len()..].split_once("__").unwrap_or_default();
+    let (section, field) = (section.to_ascii_lowercase(), field.to_ascii_lowercase());
+    let defaults = toml::Table::try_from(Config::default()).unwrap_or_default();
+    let known = defaults.get(&section).and_then(|s| s.get(&field));
+    let fault = |what: &str| format!("{name}: {what}");
+    let parsed = match known {
+        None => return Err(fault("there is no such field to override")),
+        Some(toml::Value::Integer(_)) => toml::Value::Integer(value.parse().map_err(|_| fault("must be an integer"))?),
+        Some(toml::Value::Boolean(_)) => toml::Value::Boolean(value.parse().map_err(|_| fault("must be true or false"))?),
+        Some(toml::Value::Float(_)) => toml::Value::Float(value.parse().map_err(|_| fault("must be a number"))?),
+        Some(toml::Value::String(_)) => toml::Value::String(value.to_owned()),
+        Some(_) => return Err(fault("only scalar fields can be overridden")),
+    };
+    match table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new())) {
+        toml::Value::Table(section) => {
+            section.insert(field, parsed);
+            Ok(())
+        }
+        _ => Err(fault("the file does not have a table there")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+        pairs.iter().map(|(a, b)| ((*a).to_string(), (*b).to_string())).collect::<Vec<_>>().into_iter()
+    }
+
+    #[test]
+    fn the_environment_overrides_scalars() {
+        let config =
+            parse("[kafka]\nbootstrap_servers='a:1'", env(&[("LETHE_KAFKA__BOOTSTRAP_SERVERS", "b:2"), ("LETHE_RUN__BATCH_EVENTS", "7")]))
+                .unwrap();
+        assert_eq!((config.kafka.bootstrap_servers.as_str(), config.run.batch_events), ("b:2", 7));
+        for (name, value) in [("LETHE_RUN__BATCH_EVENTS", "x"), ("LETHE_RUN__NO_SUCH", "1"), ("LETHE_RUN__GROUPS", "a")] {
+            let fault = parse("", env(&[(name, value)])).unwrap_err();
+            assert!(fault.starts_with(name) && !fault.contains('\n'), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_typo_is_refused_by_name() {
+        let fault = parse("[run]\nbatch_event = 1", env(&[])).unwrap_err();
+        assert!(fault.contains("batch_event"), "{fault}");
+        let fault = parse("[run]\nbatch_wait = \"soon\"", env(&[])).unwrap_err();
+        assert!(fault.starts_with("run.batch_wait: must be a duration"), "{fault}");
+        let fault = parse("[run\n", env(&[])).unwrap_err();
+        assert!(fault.starts_with("line 1"), "{fault}");
+    }
+}

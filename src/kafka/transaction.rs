@@ -1,0 +1,217 @@
+//! One batch, one transaction: begin, produce everything, add the offsets, commit. librdkafka's calls block: never on an async thread.
+
+use super::client::{self, Fault};
+use crate::config::kafka::KafkaConfig;
+use crate::model::record::{OutputChunk, OutputRecord};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long one blocking call of a transaction may take before its outcome counts as unknown.
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long producing waits for room in librdkafka's queue.
+const ROOM_WAIT: Duration = Duration::from_millis(2);
+
+/// Takes delivery reports. A record that was not delivered dooms its transaction.
+#[derive(Default)]
+struct Deliveries {
+    failed: AtomicU64,
+    first: Mutex<Option<String>>,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, fac: &str, _message: &str) {
+        // librdkafka's own texts may name hosts, not people; still only the facility is passed on.
+        tracing::debug!(?level, facility = fac, "librdkafka");
+    }
+    fn error(&self, error: KafkaError, _reason: &str) {
+        tracing::warn!(%error, "kafka client");
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, message)) = result {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            if let Ok(mut first) = self.first.lock() {
+                first.get_or_insert_with(|| format!("topic {} partition {}: {error}", message.topic(), message.partition()));
+            }
+        }
+    }
+}
+
+/// Where reading goes on in one partition, once the transaction is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextOffset {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// The next offset to read: one past the last one done.
+    pub offset: i64,
+    /// Up to where `lethe.directives` had been taken in, see [`super::directives::Mark`].
+    pub metadata: String,
+}
+
+/// A producer with a transactional id.
+pub struct TransactionalProducer {
+    producer: ThreadedProducer<Deliveries, NoCustomPartitioner>,
+}
+
+impl TransactionalProducer {
+    /// Connects, and fences whoever had this transactional id before: its open transaction is aborted.
+    ///
+    /// Errors: the brokers cannot be reached or refuse.
+    pub fn connect(config: &KafkaConfig, id: &str) -> Result<Self, Fault> {
+        let settings = client::transactional(config, id)?;
+        let producer: ThreadedProducer<Deliveries, NoCustomPartitioner> =
+            settings.create_with_context(Deliveries::default()).map_err(|e| Fault::of_request("create producer", &e))?;
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            match producer.init_transactions(CALL_TIMEOUT) {
+                Ok(()) => return Ok(TransactionalProducer { producer }),
+                Err(KafkaError::Transaction(e)) if e.is_retriable() && Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                Err(e) => return Err(Fault::Stop(format!("init transactions of {id}: {e}"))),
+            }
+        }
+    }
+
+    /// Begins a transaction. Errors: see [`Fault`].
+    pub fn begin(&mut self) -> Result<Transaction<'_>, Fault> {
+        let context = self.producer.context();
+        context.failed.store(0, Ordering::Relaxed);
+        if let Ok(mut first) = context.first.lock() {
+            *first = None;
+        }
+        self.producer.begin_transaction().map_err(|e| Fault::of_transaction("begin transaction", &e))?;
+        Ok(Transaction { producer: &self.producer, open: true })
+    }
+}
+
+/// An open transaction. Ends by `commit` or `abort` alone; dropped otherwise, it is aborted as far as that is possible.
+#[must_use]
+pub struct Transaction<'p> {
+    producer: &'p ThreadedProducer<Deliveries, NoCustomPartitioner>,
+    open: bool,
+}
+
+impl Transaction<'_> {
+    /// Produces the records of a chunk that `wanted` picks. `place` tells each record's topic and number of partitions.
+    ///
+    /// Errors: a record that librdkafka does not take.
+    pub fn produce<'t>(
+        &self,
+        chunk: &OutputChunk,
+        wanted: impl Fn(&OutputRecord) -> bool,
+        place: impl Fn(&OutputRecord) -> (&'t str, u32),
+    ) -> Result<(), Fault> {
+        for record in chunk.records.iter().filter(|r| wanted(r)) {
+            let (topic, partitions) = place(record);
+            let mut base: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).payload(record.value.of(&chunk.arena));
+            if !record.key.is_empty() {
+                base = base.key(record.key.of(&chunk.arena));
+            }
+            if let Some(hash) = record.partition_hash {
+                base = base.partition((hash % partitions.max(1)) as i32);
+            }
+            let headers = &chunk.headers[record.headers.0 as usize..record.headers.1 as usize];
+            if !headers.is_empty() {
+                let mut owned = OwnedHeaders::new_with_capacity(headers.len());
+                for (name, value) in headers {
+                    owned = owned.insert(Header { key: name.as_str(), value: Some(value.of(&chunk.arena)) });
+                }
+                base = base.headers(owned);
+            }
+            self.send(base)?;
+        }
+        Ok(())
+    }
+
+    /// Produces a tombstone, or any record by its parts.
+    ///
+    /// Errors: as [`Transaction::produce`].
+    pub fn send(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Fault> {
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    std::thread::sleep(ROOM_WAIT);
+                }
+                Err((error, back)) => return Err(Fault::Abort(format!("produce to {}: {error}", back.topic))),
+            }
+        }
+    }
+
+    /// Adds offsets and commits. Consumes the transaction.
+    ///
+    /// Errors: after any of them nothing was committed, or it is not known what was (`Recreate`): a new producer settles it.
+    pub fn commit(mut self, offsets: &[NextOffset], group: &ConsumerGroupMetadata) -> Result<(), Fault> {
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for o in offsets {
+            let mut element = list.add_partition(&o.topic, o.partition);
+            element.set_offset(Offset::Offset(o.offset)).map_err(|e| Fault::Abort(format!("offset: {e}")))?;
+            element.set_metadata(&o.metadata);
+        }
+        if !offsets.is_empty() {
+            self.retry("send offsets", |p| p.send_offsets_to_transaction(&list, group, CALL_TIMEOUT))?;
+        }
+        let committed = self.retry("commit transaction", |p| p.commit_transaction(CALL_TIMEOUT));
+        if committed.is_ok() {
+            self.open = false;
+        }
+        match (committed, self.failure()) {
+            (Err(Fault::Abort(text)), Some(cause)) => Err(Fault::Abort(format!("{text} ({cause})"))),
+            (result, _) => result,
+        }
+    }
+
+    /// Aborts. Errors: the producer must be rebuilt.
+    pub fn abort(mut self) -> Result<(), Fault> {
+        self.open = false;
+        self.retry("abort transaction", |p| p.abort_transaction(CALL_TIMEOUT)).map_err(|f| match f {
+            Fault::Fenced(text) => Fault::Fenced(text),
+            other => Fault::Recreate(other.to_string()),
+        })
+    }
+
+    /// The first record that was not delivered, if any.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.producer.context().first.lock().ok().and_then(|f| f.clone())
+    }
+
+    fn retry(
+        &self,
+        step: &str,
+        call: impl Fn(&ThreadedProducer<Deliveries, NoCustomPartitioner>) -> Result<(), KafkaError>,
+    ) -> Result<(), Fault> {
+        const TRIES: u32 = 5;
+        let mut last = None;
+        for _ in 0..TRIES {
+            match call(self.producer).map_err(|e| Fault::of_transaction(step, &e)) {
+                Err(Fault::Retry(text)) => last = Some(text),
+                done => return done,
+            }
+        }
+        Err(Fault::Recreate(last.unwrap_or_default()))
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            // Errors are not lost: the next `begin` on this producer fails, and the producer is rebuilt.
+            let _ = self.producer.abort_transaction(CALL_TIMEOUT);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What the words just before a number say that it is.
+
+use super::view::{View, fold_char, step};
+
+/// How far back a word may stand, in bytes.
+const REACH_BYTES: usize = 56;
+
+/// How many words back.
+const REACH_WORDS: usize = 7;
+
+/// What a number is announced as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Topic {
+    /// "call me on"
+    Phone,
+    /// "my Visa is"
+    Card,
+    /// "SSN"
+    Ssn,
+    /// "PESEL", "NIF", "BSN"
+    NationalId,
+    /// "firmware 1.2.3.4"
+    Version,
+    /// "order", "invoice", "article": a thing's number
+    Thing,
+}
+
+/// Beginnings of words, folded; `$` at the end asks for the whole word.
+const WORDS: [(Topic, &str); 5] = [
+    (
+        Topic::Phone,
+        "tel$ telef telnr telephon phone mobile mobil mob$ cell$ cellphone cellul cellular celular handy handynummer call ring$ ringa ringde fax whatsapp wapp \
+         sms$ text$ texted anruf rufen ruf$ ruckruf appel portable$ gsm$ joign joindre llam movil chiam recapit ligue ligar liga$ telemov contact kontakt kontaktu reach$ \
+         bel$ bellen mobiel zadzwon komork dzwon hotline viber signal$ telegram dial voicemail callback tlf$ tlf. puh$ puhelin soita soittaa ringme landline festnetz \
+         durchwahl fijo fisso fixe mobilnummer telefonnummer nummern$ celu$ whats$ zap$ fono",
+    ),
+    (
+        Topic::Card,
+        "card visa mastercard maestro amex discover$ karte$ karten kreditkart kreditkarte kredit credit carte bancaire tarjeta carta cartao karta karty karte kart$ kaart \
+         kort$ kortnummer pan$ debit betalkort creditcard credito",
+    ),
+    (Topic::Ssn, "ssn social$ socialsecurity itin$ taxpayer"),
+    (
+        Topic::NationalId,
+        "bsn burgerservice sofi nif$ nie$ dni$ contribuint fiscal fiscale pesel personnummer personnr pnr$ cpr$ hetu$ henkilo fodsels fnr$ nir$ secu$ securite insee nhs$ nino$ \
+         insurance ppsn pps$ oib$ egn$ amka rijksregister registre niss$ insz$ cnp$ rodn ahv$ avs$ svnr sozialvers versicherungsnummer steuer idnr tin$ identifik identit identid \
+         tajszam isikukood asmens personal$ national$ cf$ nip$ dowod citizen dokument documento",
+    ),
+    (Topic::Version, "version ver$ v$ firmware build release fw$ versione versao wersj sdk$ driver kernel"),
+];
+
+/// Words for things that carry numbers of their own.
+const THINGS: &str = "order commande bestell pedido ordine ordre$ encomenda zamow bestall sku$ ref$ refer referenz artik article artikel articulo artigo artykul \
+    product produkt produit producto prodotto produto item$ items$ invoice rechnung facture factura fattura fatura faktur ticket tracking sendung suivi colis envio \
+    spedizion seguimiento przesyl paczk serial serien serie$ seri$ numeroserie model modell modele modelo isbn ean$ upc$ gtin imei lot$ batch charge$ chargen code codigo codice \
+    kod$ kode booking reservation buchung reserva prenotazione rezerwac case$ contract vertrag contrat kundennummer policy parcel shipment section chapter kapitel chapitre \
+    capitulo paragraph transaction transaktion voucher gutschein coupon part$ teil teilenummer barcode bestilling verzending zending pakket factuur referentie \
+    referencia riferimento";
+
+/// The topic named nearest before `at`; "number" alone stands for a phone's. Bounds: `REACH_BYTES` bytes, `REACH_WORDS` words.
+pub(super) fn before(view: &View, at: usize) -> Option<Topic> {
+    let window = window(view, at);
+    step(window.len());
+    if let Some(topic) = unspaced_topic(window) {
+        return Some(topic);
+    }
+    if window.trim_end().ends_with(['#', '№', '§']) {
+        return Some(Topic::Thing);
+    }
+    let mut numbered = false;
+    let mut folded = String::with_capacity(24);
+    for word in window.rsplit(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).take(REACH_WORDS) {
+        folded.clear();
+        word.chars().take(24).for_each(|c| fold_char(c, &mut folded));
+        if let Some(topic) = topic_of(&folded) {
+            return Some(topic);
+        }
+        numbered |= matches!(folded.as_str(), "number" | "nummer" | "numero" | "numer" | "numery" | "numeros" | "num");
+    }
+    numbered.then_some(Topic::Phone)
+}
+
+/// The text before `at`, back to a line's beginning or a tag.
+fn window<'v>(view: &'v View, at: usize) -> &'v str {
+    let from = view.floor(at.saturating_sub(REACH_BYTES));
+    let text = &view.text()[from..at];
+    let cut = text.rfind(['[', ']', '\n']).map_or(0, |i| i + 1);
+    &text[cut..]
+}
+
+fn topic_of(word: &str) -> Option<Topic> {
+    let is = |list: &str| {
+        list.split_ascii_whitespace().any(|entry| entry.strip_suffix('$').map_or_else(|| word.starts_with(entry), |whole| word == whole))
+    };
+    if is(THINGS) {
+        return Some(Topic::Thing);
+    }
+    WORDS.iter().find(|(_, list)| is(list)).map(|(topic, _)| *topic)
+}
+
+/// Japanese, Chinese and Korean words, found anywhere in the window: the last one counts.
+fn unspaced_topic(window: &str) -> Option<Topic> {
+    const MARKS: [(Topic, &str); 17] = [
+        (Topic::Phone, "電話"),
+        (Topic::Phone, "携帯"),
+        (Topic::Phone, "手机"),
+        (Topic::Phone, "电话"),
+        (Topic::Phone, "전화"),
+        (Topic::Phone, "휴대폰"),
+        (Topic::Phone, "連絡先"),
+        (Topic::Phone, "ケータイ"),
+        (Topic::Card, "カード"),
+        (Topic::Card, "卡号"),
+        (Topic::NationalId, "マイナンバー"),
+        (Topic::NationalId, "個人番号"),
+        (Topic::Thing, "注文"),
+        (Topic::Thing, "商品"),
+        (Topic::Thing, "品番"),
+        (Topic::Thing, "追跡"),
+        (Topic::Thing, "订单"),
+    ];
+    if window.is_ascii() {
+        return None;
+    }
+    MARKS.iter().filter_map(|(topic, mark)| window.rfind(mark).map(|at| (at, *topic))).max_by_key(|(at, _)| *at).map(|(_, topic)| topic)
+}
