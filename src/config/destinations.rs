@@ -1,10 +1,10 @@
 //! What each destination needs to know of a tenant.
 
-use serde::{Deserialize, Serialize};
 use super::TenantConfig;
 use crate::model::destination::Destination;
 use crate::model::time::DAY_MS;
 use crate::transform::destinations::{DestinationConfig, google_ads, meta};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// `[tenant.meta]`.

@@ -77,12 +77,21 @@ impl KafkaConfig {
                 faults.push(format!("kafka.{field}: must be one of {}", allowed.join(", ")));
             }
         };
-        if self.bootstrap_servers.split(',').any(|s| s.trim().rsplit_once(':').is_none_or(|(h, p)| h.is_empty() || p.parse::<u16>().is_err())) {
+        if self
+            .bootstrap_servers
+            .split(',')
+            .any(|s| s.trim().rsplit_once(':').is_none_or(|(h, p)| h.is_empty() || p.parse::<u16>().is_err()))
+        {
             faults.push("kafka.bootstrap_servers: must be host:port, separated by commas".into());
         }
         one_of("security_protocol", &self.security_protocol, &["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"], faults);
         one_of("group_protocol", &self.group_protocol, &["classic", "consumer"], faults);
-        one_of("partition_assignment_strategy", &self.partition_assignment_strategy, &["range", "roundrobin", "cooperative-sticky"], faults);
+        one_of(
+            "partition_assignment_strategy",
+            &self.partition_assignment_strategy,
+            &["range", "roundrobin", "cooperative-sticky"],
+            faults,
+        );
         one_of("compression", &self.compression, &["none", "lz4", "zstd", "snappy", "gzip"], faults);
         if self.security_protocol.starts_with("sasl") {
             one_of("sasl_mechanism", &self.sasl_mechanism, &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], faults);

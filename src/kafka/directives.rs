@@ -87,8 +87,7 @@ impl DirectiveReader {
 
     /// The end of the topic as of now. Errors: the brokers do not answer.
     pub fn end(&self) -> Result<i64, Fault> {
-        let (_, high) =
-            self.consumer.fetch_watermarks(&self.topic, 0, REQUEST_TIMEOUT).map_err(|e| Fault::of_request(&self.topic, &e))?;
+        let (_, high) = self.consumer.fetch_watermarks(&self.topic, 0, REQUEST_TIMEOUT).map_err(|e| Fault::of_request(&self.topic, &e))?;
         Ok(high)
     }
 

@@ -214,9 +214,7 @@ impl Encodable<'_> {
             for field in [NumberField::Rating, NumberField::Nps, NumberField::Csat] {
                 optional_double(b.number(field, row).value, out);
             }
-            for field in
-                [Released::FeedbackChannel, Released::FeedbackLanguage, Released::FeedbackSurveyId, Released::FeedbackQuestionId]
-            {
+            for field in [Released::FeedbackChannel, Released::FeedbackLanguage, Released::FeedbackSurveyId, Released::FeedbackQuestionId] {
                 optional_string(b.released(field, row), out);
             }
             self.optional_pseudonym(row, IdentifierType::Author, out);

@@ -174,9 +174,9 @@ impl Enriched {
         batch: &Batch<'_, Clear>,
         row: usize,
         hints: &Hints,
-        city: bool,
+        _city: bool,
         zip_prefix: bool,
-        assets: &Assets,
+        _assets: &Assets,
         r: &mut EnrichedRow,
     ) {
         r.country = hints.country;
@@ -241,9 +241,15 @@ mod tests {
     #[test]
     fn age_bands() {
         let at = 1_790_000_000_000; // 2026
-        for (birth, want) in
-            [("1997-02-16", "25-34"), ("19970216", "25-34"), ("2026-01-01", "0-17"), ("1800-01-01", ""), ("soon", ""), ("", ""), ("２０２０", "")]
-        {
+        for (birth, want) in [
+            ("1997-02-16", "25-34"),
+            ("19970216", "25-34"),
+            ("2026-01-01", "0-17"),
+            ("1800-01-01", ""),
+            ("soon", ""),
+            ("", ""),
+            ("２０２０", ""),
+        ] {
             assert_eq!(age_band(birth, at), want, "{birth}");
         }
     }

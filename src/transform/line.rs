@@ -2,6 +2,7 @@
 
 use crate::model::category::Category;
 use crate::model::destination::Destination;
+use crate::model::field::Field;
 use crate::model::record::{HeaderName, OutputChunk, RawRecords};
 use crate::model::rejected::{Gate, Reason, Rejected};
 use crate::model::span::Span;
@@ -19,7 +20,6 @@ use crate::transform::normalise::{Day, DropReason, Form, Hints, country};
 use crate::transform::pseudonymise::pseudonymise;
 use crate::transform::route::{Closed, Permit, Primary, Route, route};
 use crate::transform::rules::{DestinationRules, Rules};
-use crate::model::field::Field;
 use bumpalo::Bump;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -261,13 +261,8 @@ impl Encoder<'_> {
     fn destination(&mut self, row: usize, key: RowKey, d: &DestinationRules, permit: Permit) -> Result<(), Skip> {
         let Some(entry) = &TABLE[d.destination as usize] else { return Err(Skip::NotMapped) };
         let start = self.out.arena.len();
-        let view = destinations::Row {
-            batch: self.columns.batch,
-            forms: self.forms,
-            enriched: self.columns.enriched,
-            row,
-            now_ms: self.now_ms,
-        };
+        let view =
+            destinations::Row { batch: self.columns.batch, forms: self.forms, enriched: self.columns.enriched, row, now_ms: self.now_ms };
         let window = match (entry.write)(&view, &d.config, permit, &mut self.out.arena) {
             Ok(window) => window,
             Err(skip) => {

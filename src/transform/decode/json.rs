@@ -230,10 +230,7 @@ fn forget(reader: &mut RowReader<'_, '_, '_>, object: Field) {
             reader.consent.present = true;
             (Field::ConsentVersion as usize..=Field::ConsentVersion as usize, &[])
         }
-        _ => (
-            Field::FeedbackText as usize..=Field::FeedbackAuthor as usize,
-            &[NumberField::Rating, NumberField::Nps, NumberField::Csat],
-        ),
+        _ => (Field::FeedbackText as usize..=Field::FeedbackAuthor as usize, &[NumberField::Rating, NumberField::Nps, NumberField::Csat]),
     };
     reader.row.forget(texts, numbers);
 }

@@ -6,10 +6,10 @@ pub mod meta;
 use crate::model::consent::Consent;
 use crate::model::destination::Destination;
 use crate::transform::batch::{Batch, Item, Number, NumberField, Pseudonymised, Released};
+use crate::transform::enriched::{ClickId, Enriched};
 use crate::transform::forms::{Forms, Wanted};
 use crate::transform::json;
 use crate::transform::normalise::Form;
-use crate::transform::enriched::{ClickId, Enriched};
 use crate::transform::route::Permit;
 
 /// What a tenant configured for a destination.

@@ -1,0 +1,227 @@
+//! Reads raw topics in a consumer group. A rebalance is seen as a change of generation: what was read under an older one must not be committed.
+
+use super::client::{self, Fault, REQUEST_TIMEOUT};
+use super::directives::Mark;
+use crate::config::kafka::KafkaConfig;
+use crate::model::record::RawRecords;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Message, Timestamp};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Key of the roll record, which only makes a segment roll.
+pub const ROLL_KEY: &[u8] = b"~roll";
+
+/// What a consumer and its committer agree on.
+#[derive(Default)]
+pub struct Generation {
+    number: AtomicU64,
+    /// Held by the committer while a transaction is open: a rebalance waits for its end.
+    transaction: std::sync::Mutex<()>,
+}
+
+impl Generation {
+    /// The generation now.
+    #[must_use]
+    pub fn current(&self) -> u64 {
+        self.number.load(Ordering::SeqCst)
+    }
+
+    /// Starts a new generation: whatever was prepared is void.
+    pub fn advance(&self) {
+        self.number.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Runs `work` as the one open transaction, unless `generation` is no longer current.
+    pub fn while_current<T>(&self, generation: u64, work: impl FnOnce() -> T) -> Option<T> {
+        let guard = self.transaction.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let result = (self.current() == generation).then(work);
+        drop(guard);
+        result
+    }
+
+    /// Voids what was prepared and waits until no transaction is open.
+    pub fn drain(&self) {
+        self.advance();
+        drop(self.transaction.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+}
+
+struct Group {
+    generation: Arc<Generation>,
+}
+
+impl ClientContext for Group {
+    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, fac: &str, _message: &str) {
+        tracing::debug!(?level, facility = fac, "librdkafka");
+    }
+    fn error(&self, error: KafkaError, _reason: &str) {
+        tracing::warn!(%error, "kafka client");
+    }
+}
+
+impl ConsumerContext for Group {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        // Partitions may go to another worker as soon as this returns: the open transaction ends first, what was prepared is void.
+        self.generation.drain();
+        match rebalance {
+            Rebalance::Assign(list) => tracing::info!(partitions = list.count(), "partitions assigned"),
+            Rebalance::Revoke(list) => tracing::info!(partitions = list.count(), "partitions revoked"),
+            Rebalance::Error(error) => tracing::warn!(%error, "rebalance failed"),
+        }
+    }
+
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, _: &Rebalance<'_>) {
+        self.generation.advance();
+    }
+}
+
+/// A partition of a source. Shape: source index in the rules, partition.
+pub type Place = (u16, i32);
+
+/// A member of the group that reads raw topics.
+pub struct RawConsumer {
+    consumer: BaseConsumer<Group>,
+    sources: Vec<String>,
+    index: HashMap<String, u16>,
+}
+
+/// What a poll gave.
+pub enum Polled {
+    /// A record was added.
+    Record,
+    /// Nothing to add came: a roll record, the end of a partition.
+    Passed,
+    /// Nothing came in time.
+    Nothing,
+}
+
+impl RawConsumer {
+    /// Connects and subscribes to `sources`. Errors: settings that librdkafka refuses.
+    pub fn connect(config: &KafkaConfig, group: &str, sources: &[String], generation: Arc<Generation>) -> Result<Self, Fault> {
+        let settings = client::consumer(config, group)?;
+        let consumer: BaseConsumer<Group> =
+            settings.create_with_context(Group { generation }).map_err(|e| Fault::of_request("create consumer", &e))?;
+        let names: Vec<&str> = sources.iter().map(String::as_str).collect();
+        consumer.subscribe(&names).map_err(|e| Fault::of_request("subscribe", &e))?;
+        let index = sources.iter().enumerate().map(|(i, name)| (name.clone(), i as u16)).collect();
+        Ok(RawConsumer { consumer, sources: sources.to_vec(), index })
+    }
+
+    /// Takes one record, waiting for at most `wait`. `next` learns where each partition goes on. Units: `now_ms` stands in for a receipt
+    /// that the broker does not tell. Errors: see [`Fault`].
+    pub fn poll(&self, wait: Duration, now_ms: i64, records: &mut RawRecords, next: &mut BTreeMap<Place, i64>) -> Result<Polled, Fault> {
+        let message = match self.consumer.poll(wait) {
+            None => return Ok(Polled::Nothing),
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Polled::Passed),
+            Some(Err(e)) => return Err(consume_fault(&e)),
+            Some(Ok(message)) => message,
+        };
+        let Some(source) = self.index.get(message.topic()) else { return Ok(Polled::Passed) };
+        next.insert((*source, message.partition()), message.offset() + 1);
+        if message.payload().is_none() && message.key() == Some(ROLL_KEY) {
+            return Ok(Polled::Passed);
+        }
+        let received_at_ms = match message.timestamp() {
+            Timestamp::LogAppendTime(ms) | Timestamp::CreateTime(ms) if ms >= 0 => ms,
+            _ => now_ms,
+        };
+        records.push(*source, message.partition(), message.offset(), received_at_ms, message.payload().unwrap_or_default());
+        Ok(Polled::Record)
+    }
+
+    /// The name of a source.
+    #[must_use]
+    pub fn source(&self, source: u16) -> &str {
+        &self.sources[usize::from(source)]
+    }
+
+    /// What is assigned. Errors: Kafka's.
+    pub fn assignment(&self) -> Result<Vec<Place>, Fault> {
+        let list = self.consumer.assignment().map_err(|e| Fault::of_request("assignment", &e))?;
+        Ok(list.elements().iter().filter_map(|e| Some((*self.index.get(e.topic())?, e.partition()))).collect())
+    }
+
+    /// The group's metadata, without which no offsets can go into a transaction.
+    #[must_use]
+    pub fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.consumer.group_metadata()
+    }
+
+    /// Committed offsets and their marks; read as stable offsets. Shape: places without a commit are left out. Errors: the brokers do not answer.
+    pub fn committed(&self, places: &[Place]) -> Result<HashMap<Place, (i64, Option<Mark>)>, Fault> {
+        let list = self
+            .consumer
+            .committed_offsets(self.list(places), REQUEST_TIMEOUT)
+            .map_err(|e| Fault::Retry(format!("committed offsets: {e}")))?;
+        let elements = list.elements();
+        let found = elements.iter().filter_map(|e| {
+            let place = (*self.index.get(e.topic())?, e.partition());
+            Some((place, (e.offset().to_raw().filter(|o| *o >= 0)?, Mark::read(e.metadata()))))
+        });
+        Ok(found.collect())
+    }
+
+    /// Where each partition begins and ends now. Errors: the brokers do not answer.
+    pub fn watermarks(&self, place: Place) -> Result<(i64, i64), Fault> {
+        let topic = self.source(place.0);
+        self.consumer.fetch_watermarks(topic, place.1, REQUEST_TIMEOUT).map_err(|e| Fault::Retry(format!("watermarks of {topic}: {e}")))
+    }
+
+    /// Goes back to what is committed, or to the beginning. Errors: the brokers do not answer.
+    pub fn rewind(&self, places: &[Place]) -> Result<(), Fault> {
+        let committed = self.committed(places)?;
+        let mut list = TopicPartitionList::with_capacity(places.len());
+        for place in places {
+            let offset = committed.get(place).map_or(Offset::Beginning, |(o, _)| Offset::Offset(*o));
+            list.add_partition_offset(self.source(place.0), place.1, offset).map_err(|e| Fault::of_request("rewind", &e))?;
+        }
+        self.consumer.seek_partitions(list, REQUEST_TIMEOUT).map(drop).map_err(|e| Fault::Retry(format!("rewind: {e}")))
+    }
+
+    /// Stops fetching from partitions. Errors: Kafka's.
+    pub fn pause(&self, places: &[Place]) -> Result<(), Fault> {
+        self.consumer.pause(&self.list(places)).map_err(|e| Fault::Retry(format!("pause: {e}")))
+    }
+
+    /// Goes on fetching from partitions. Errors: Kafka's.
+    pub fn resume(&self, places: &[Place]) -> Result<(), Fault> {
+        self.consumer.resume(&self.list(places)).map_err(|e| Fault::Retry(format!("resume: {e}")))
+    }
+
+    /// The next offset of each partition as the consumer sees it, past markers of transactions too.
+    #[must_use]
+    pub fn positions(&self) -> BTreeMap<Place, i64> {
+        let Ok(list) = self.consumer.position() else { return BTreeMap::new() };
+        let elements = list.elements();
+        let found =
+            elements.iter().filter_map(|e| Some(((*self.index.get(e.topic())?, e.partition()), e.offset().to_raw().filter(|o| *o >= 0)?)));
+        found.collect()
+    }
+
+    fn list(&self, places: &[Place]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::with_capacity(places.len());
+        for (source, partition) in places {
+            list.add_partition(self.source(*source), *partition);
+        }
+        list
+    }
+}
+
+/// What to do about an error that a poll gave.
+fn consume_fault(error: &KafkaError) -> Fault {
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    let text = format!("consume: {error}");
+    match error.rdkafka_error_code() {
+        Some(
+            Code::Fatal | Code::Fenced | Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::SaslAuthenticationFailed,
+        ) => Fault::Stop(text),
+        // The group may go on without this member for a while: librdkafka joins again by itself.
+        _ => Fault::Retry(text),
+    }
+}

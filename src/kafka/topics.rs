@@ -1,0 +1,159 @@
+//! Topics: what is there, what should be, and the way from one to the other.
+
+use super::client::{self, Fault, REQUEST_TIMEOUT};
+use crate::config::kafka::KafkaConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::RDKafkaErrorCode;
+use std::collections::{BTreeMap, HashMap};
+
+/// A topic as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it is made with; an existing topic keeps its own.
+    pub partitions: u16,
+    /// How many replicas it is made with; an existing topic keeps its own.
+    pub replication: u16,
+    /// Settings that it must have.
+    pub settings: BTreeMap<&'static str, String>,
+}
+
+/// One step that `topics apply` takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The topic is made.
+    Create(TopicSpec),
+    /// Settings change: name, old, new.
+    Alter(String, Vec<(String, String, String)>),
+}
+
+/// What the brokers say about topics.
+pub struct Admin {
+    client: AdminClient<DefaultClientContext>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Admin {
+    /// Connects. Errors: settings that librdkafka refuses.
+    pub fn connect(config: &KafkaConfig) -> Result<Self, Fault> {
+        let client = client::base(config)?.create().map_err(|e| Fault::of_request("create admin client", &e))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| Fault::Stop(format!("cannot start a runtime: {e}")))?;
+        Ok(Admin { client, runtime })
+    }
+
+    /// Partitions of every topic that can be seen. Errors: no broker answers.
+    pub fn partitions(&self) -> Result<HashMap<String, u32>, Fault> {
+        let metadata = self
+            .client
+            .inner()
+            .fetch_metadata(None, REQUEST_TIMEOUT)
+            .map_err(|e| Fault::Stop(format!("no broker answers: {e}; check kafka.bootstrap_servers and the network")))?;
+        Ok(metadata.topics().iter().filter(|t| t.error().is_none()).map(|t| (t.name().to_owned(), t.partitions().len() as u32)).collect())
+    }
+
+    /// The settings of existing topics. Shape: by topic, by setting: value. Errors: the brokers refuse.
+    pub fn settings(&self, topics: &[String]) -> Result<HashMap<String, HashMap<String, Setting>>, Fault> {
+        let resources: Vec<ResourceSpecifier<'_>> = topics.iter().map(|t| ResourceSpecifier::Topic(t)).collect();
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+        let answers = self
+            .runtime
+            .block_on(self.client.describe_configs(&resources, &options))
+            .map_err(|e| Fault::of_request("describe topics", &e))?;
+        let mut out = HashMap::new();
+        for (topic, answer) in topics.iter().zip(answers) {
+            let resource = answer.map_err(|e| Fault::Stop(format!("describe topic {topic}: {e}")))?;
+            let entries = resource.entries.into_iter().map(|e| {
+                let own = matches!(e.source, rdkafka::admin::ConfigSource::DynamicTopic);
+                (e.name, Setting { value: e.value.unwrap_or_default(), own })
+            });
+            out.insert(topic.clone(), entries.collect());
+        }
+        Ok(out)
+    }
+
+    /// What would have to change for the topics to be as they should. Errors: the brokers refuse.
+    pub fn plan(&self, specs: &[TopicSpec]) -> Result<Vec<Change>, Fault> {
+        let there = self.partitions()?;
+        let existing: Vec<String> = specs.iter().filter(|s| there.contains_key(&s.name)).map(|s| s.name.clone()).collect();
+        let settings = if existing.is_empty() { HashMap::new() } else { self.settings(&existing)? };
+        let mut changes = Vec::new();
+        for spec in specs {
+            let Some(current) = settings.get(&spec.name) else {
+                changes.push(Change::Create(spec.clone()));
+                continue;
+            };
+            let wrong: Vec<(String, String, String)> = spec
+                .settings
+                .iter()
+                .filter_map(|(name, want)| {
+                    let have = current.get(*name).map_or("", |s| s.value.as_str());
+                    (have != want).then(|| ((*name).to_string(), have.to_string(), want.clone()))
+                })
+                .collect();
+            if !wrong.is_empty() {
+                changes.push(Change::Alter(spec.name.clone(), wrong));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Carries changes out. Errors: the brokers refuse; what was done before stays done.
+    pub fn carry_out(&self, changes: &[Change]) -> Result<(), Fault> {
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
+        for change in changes {
+            match change {
+                Change::Create(spec) => self.create(spec, &options)?,
+                Change::Alter(topic, wrong) => self.alter(topic, wrong, &options)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn create(&self, spec: &TopicSpec, options: &AdminOptions) -> Result<(), Fault> {
+        let replication = TopicReplication::Fixed(i32::from(spec.replication));
+        let mut topic = NewTopic::new(&spec.name, i32::from(spec.partitions), replication);
+        for (name, value) in &spec.settings {
+            topic = topic.set(name, value);
+        }
+        let answers =
+            self.runtime.block_on(self.client.create_topics([&topic], options)).map_err(|e| Fault::of_request("create topics", &e))?;
+        for answer in answers {
+            match answer {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, code)) => return Err(Fault::Stop(format!("create topic {name}: {code}"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// librdkafka's call replaces all of a topic's own settings, so those that stay are sent along.
+    fn alter(&self, topic: &String, wrong: &[(String, String, String)], options: &AdminOptions) -> Result<(), Fault> {
+        let current = self.settings(std::slice::from_ref(topic))?.remove(topic).unwrap_or_default();
+        let mut all: BTreeMap<String, String> = current.into_iter().filter(|(_, s)| s.own).map(|(name, s)| (name, s.value)).collect();
+        all.extend(wrong.iter().map(|(name, _, want)| (name.clone(), want.clone())));
+        let mut alter = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        for (name, value) in &all {
+            alter = alter.set(name, value);
+        }
+        let answers =
+            self.runtime.block_on(self.client.alter_configs([&alter], options)).map_err(|e| Fault::of_request("alter topics", &e))?;
+        for answer in answers {
+            answer.map_err(|(_, code)| Fault::Stop(format!("alter topic {topic}: {code}")))?;
+        }
+        Ok(())
+    }
+}
+
+/// One setting of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its value.
+    pub value: String,
+    /// Whether it was set on the topic itself, not inherited.
+    pub own: bool,
+}
