@@ -41,7 +41,8 @@ const ONLY_IN: [(&[&str], &[&str]); 11] = [
 ];
 
 /// The steps of the line that may look at a clear value. Everybody else, tests aside, has no business behind that door.
-const MAY_EXPOSE: [&str; 10] = [
+const MAY_EXPOSE: [&str; 11] = [
+    "transform/free_text",
     "transform/destinations",
     "transform/forms",
     "transform/identify",
