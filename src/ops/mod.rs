@@ -1,1 +1,3 @@
 //! The outside world: clock, keys, assets, metrics, logs, HTTP.
+
+pub mod assets;

@@ -5,6 +5,7 @@
 
 pub mod device;
 pub mod device_table;
+pub mod geo;
 pub mod ip;
 pub mod page;
 mod parts;
