@@ -45,7 +45,15 @@ pub fn country(input: &str) -> Option<Country> {
     if input.len() > LONGEST_BYTES {
         return None;
     }
-    by_name(&key(input))
+    if !input.is_ascii() {
+        return by_name(&key(input));
+    }
+    let mut buffer = [0u8; LONGEST_BYTES];
+    let buffer = buffer.get_mut(..input.len())?;
+    buffer.copy_from_slice(input.as_bytes());
+    buffer.make_ascii_lowercase();
+    let kept = text::retain(buffer, |b| text::CLASS[usize::from(b)] & (text::SPACE | text::PUNCTUATION) == 0);
+    by_name(std::str::from_utf8(&buffer[..kept]).ok()?)
 }
 
 /// Rule 1.9 in lower case.

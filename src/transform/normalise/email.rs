@@ -38,7 +38,7 @@ fn local_length(address: &[u8]) -> Option<usize> {
     let domain = &address[at + 1..];
     let dotted = domain.len() >= 3 && memchr::memchr(b'.', &domain[1..domain.len() - 1]).is_some();
     let blank = if address.is_ascii() {
-        address.iter().any(|&b| CLASS[usize::from(b)] & SPACE != 0)
+        address.iter().fold(0, |classes, &b| classes | CLASS[usize::from(b)]) & SPACE != 0
     } else {
         std::str::from_utf8(address).is_ok_and(|address| address.chars().any(char::is_whitespace))
     };

@@ -49,9 +49,7 @@ pub(super) fn letters_and_digits(input: &str, out: &mut Vec<u8>) -> Result<(), D
 fn letters_and(input: &str, ascii: u8, also: impl Fn(char) -> bool, out: &mut Vec<u8>) -> Result<(), DropReason> {
     if input.is_ascii() {
         let start = out.len();
-        let kept = LETTER | SPACE | ascii;
-        out.reserve(input.len());
-        out.extend(text::trim(input).bytes().filter(|&b| CLASS[usize::from(b)] & kept != 0).map(|b| b.to_ascii_lowercase()));
+        text::push_ascii_lower(text::trim(input), !(LETTER | SPACE | ascii), out);
         trim_appended(start, out);
     } else {
         let letter = |c: char| matches!(c.general_category_group(), GeneralCategoryGroup::Letter | GeneralCategoryGroup::Mark);

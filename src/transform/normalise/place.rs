@@ -36,8 +36,9 @@ pub(super) fn state_meta(input: &str, country: Option<Country>, out: &mut Vec<u8
     };
     let cleaned = &out[start..];
     if cleaned.len() > 2
-        && let Some((_, letters)) = table.iter().find(|(name, _)| name.as_bytes() == cleaned)
+        && let Ok(at) = table.binary_search_by_key(&cleaned, |(name, _)| name.as_bytes())
     {
+        let letters = table[at].1;
         out.truncate(start);
         out.extend_from_slice(letters.as_bytes());
     }
@@ -86,9 +87,10 @@ fn first_chars(text: &[u8], chars: usize) -> usize {
 /// Lower case, no white space, no dashes. Source: destinations.md §5 zip_code (D26).
 pub(super) fn zip_tiktok(input: &str, out: &mut Vec<u8>) -> Result<(), DropReason> {
     if input.is_ascii() {
-        out.reserve(input.len());
-        let kept = |b: &u8| *b != b'-' && text::CLASS[usize::from(*b)] & SPACE == 0;
-        out.extend(input.bytes().filter(kept).map(|b| b.to_ascii_lowercase()));
+        let start = out.len();
+        text::push_ascii_lower(input, SPACE, out);
+        let kept = text::retain(&mut out[start..], |b| b != b'-');
+        out.truncate(start + kept);
     } else {
         text::push_unicode_lower(input, |c| c != '-' && !c.is_whitespace(), out);
     }
@@ -229,6 +231,11 @@ mod tests {
         ] {
             assert_eq!(text_of(|out| state_meta(input, country(hint), out)).as_deref(), Ok(expected), "{input} {hint}");
         }
+    }
+
+    #[test]
+    fn the_tables_are_sorted_for_the_search() {
+        assert!(US_STATES.is_sorted() && CA_PROVINCES.is_sorted());
     }
 
     #[test]

@@ -135,6 +135,7 @@ fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
         "[ -~]{0,40}",
         "\\PC{0,30}",
+        "[\\x00-\\x7f]{0,24}",
         ".{0,20}",
         "[ \t\u{b}\u{a0}\u{3000}\u{200b}]{0,2}[A-Za-z.+]{1,8}@[A-Z.a-z]{0,4}(gmail|googlemail|GMail|x)\\.(com|c|co\\.uk)[ ]?",
         "[\u{300}-\u{304}a-zA-Z .'+@-]{0,16}",

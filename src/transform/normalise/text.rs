@@ -66,6 +66,8 @@ pub(super) const PUNCTUATION: u8 = 2;
 pub(super) const DIGIT: u8 = 4;
 /// `A` to `Z`, `a` to `z`.
 pub(super) const LETTER: u8 = 8;
+/// Control characters that are not white space.
+pub(super) const CONTROL: u8 = 16;
 
 /// What kind of ASCII character each byte is; bytes above 127 are of no kind.
 pub(super) static CLASS: [u8; 256] = {
@@ -77,7 +79,7 @@ pub(super) static CLASS: [u8; 256] = {
             b'0'..=b'9' => DIGIT,
             b'A'..=b'Z' | b'a'..=b'z' => LETTER,
             b'!'..=b'/' | b':'..=b'@' | b'['..=b'`' | b'{'..=b'~' => PUNCTUATION,
-            _ => 0,
+            _ => CONTROL,
         };
         byte += 1;
     }
@@ -91,7 +93,9 @@ pub(super) fn is_punctuation(c: char) -> bool {
 
 /// Without Unicode White_Space at both ends. Source: destinations.md 1.3; U+200B and U+FEFF stay.
 pub(super) fn trim(input: &str) -> &str {
-    input.trim_matches(char::is_whitespace)
+    let solid = |b: Option<&u8>| b.is_some_and(|&b| b < 128 && CLASS[usize::from(b)] & SPACE == 0);
+    let bytes = input.as_bytes();
+    if solid(bytes.first()) && solid(bytes.last()) { input } else { input.trim_matches(char::is_whitespace) }
 }
 
 /// Canonical composition, borrowed when the quick check says there is nothing to do. Source: destinations.md 1.2.
@@ -105,8 +109,31 @@ pub(super) fn nfc(input: &str) -> Cow<'_, str> {
 
 /// ASCII fast path: appends what has none of the classes in `drop`, in lower case. Shape: `input` is ASCII.
 pub(super) fn push_ascii_lower(input: &str, drop: u8, out: &mut Vec<u8>) {
-    out.reserve(input.len());
-    out.extend(input.bytes().filter(|&b| CLASS[usize::from(b)] & drop == 0).map(|b| b.to_ascii_lowercase()));
+    let start = out.len();
+    if drop == 0 {
+        out.extend_from_slice(input.as_bytes());
+        out[start..].make_ascii_lowercase();
+        return;
+    }
+    out.resize(start + input.len(), 0);
+    let mut kept = 0;
+    let appended = &mut out[start..];
+    for byte in input.bytes() {
+        appended[kept] = byte.to_ascii_lowercase();
+        kept += usize::from(CLASS[usize::from(byte)] & drop == 0);
+    }
+    out.truncate(start + kept);
+}
+
+/// Moves the bytes to keep to the front without a branch per byte. Shape: returns how many they are.
+pub(super) fn retain(bytes: &mut [u8], keep: impl Fn(u8) -> bool) -> usize {
+    let mut kept = 0;
+    for read in 0..bytes.len() {
+        let byte = bytes[read];
+        bytes[kept] = byte;
+        kept += usize::from(keep(byte));
+    }
+    kept
 }
 
 /// The Unicode way: NFC, trim, full lower case, then only what `keep` keeps, trimmed. NFC once more at the end, because lower case
@@ -160,6 +187,7 @@ mod tests {
             assert_eq!(class & PUNCTUATION != 0, is_punctuation(c), "{byte}");
             assert_eq!(class & DIGIT != 0, c.is_ascii_digit(), "{byte}");
             assert_eq!(class & LETTER != 0, c.is_ascii_alphabetic(), "{byte}");
+            assert_eq!(class.count_ones(), u32::from(byte < 128), "{byte}");
         }
     }
 
