@@ -44,33 +44,23 @@ pub(super) fn with_parts<R>(url: &str, read: impl FnOnce(&Parts<'_>) -> R) -> Op
     Some(read(&parts))
 }
 
-const HOST: u8 = 1;
-const PATH: u8 = 2;
-const QUERY: u8 = 4;
+/// How many bytes of `text` can be a host.
+fn host_len(text: &str) -> usize {
+    text.bytes().position(|b| !(b.is_ascii_alphanumeric() || b == b'.' || b == b'-')).unwrap_or(text.len())
+}
 
-/// Which bytes may stand in which part without the `url` crate changing anything.
-const ORDINARY: [u8; 256] = {
-    let mut table = [0; 256];
-    let (mut i, in_path, in_query) = (0, b"_.-~!$&'()*+,;=:@%/", b"_.-~!$&()*+,;=:@%/?");
-    while i < in_path.len() {
-        table[in_path[i] as usize] |= PATH;
-        table[in_query[i] as usize] |= QUERY;
-        i += 1;
-    }
-    let mut b = 0;
-    while b < 256 {
-        if (b as u8).is_ascii_alphanumeric() {
-            table[b] = HOST | PATH | QUERY;
-        }
-        b += 1;
-    }
-    table[b'-' as usize] |= HOST;
-    table[b'.' as usize] |= HOST;
-    table
-};
+/// Nothing in a path that the `url` crate would encode or reject. No branch in the loop, so that it becomes vector code.
+fn is_ordinary_path(text: &str) -> bool {
+    let odd = |b: u8| {
+        !b.is_ascii_graphic() | (b == b'"') | (b == b'<') | (b == b'>') | (b'[' <= b && b <= b'^') | (b == b'`') | (b >= b'{' && b != b'~')
+    };
+    !text.bytes().fold(false, |any, b| any | odd(b))
+}
 
-fn span_of(bytes: &[u8], part: u8) -> usize {
-    bytes.iter().position(|&b| ORDINARY[usize::from(b)] & part == 0).unwrap_or(bytes.len())
+/// The same for a query.
+fn is_ordinary_query(text: &str) -> bool {
+    let odd = |b: u8| !b.is_ascii_graphic() | (b == b'"') | (b == b'<') | (b == b'>') | (b == b'\'');
+    !text.bytes().fold(false, |any, b| any | odd(b))
 }
 
 /// `http(s)://name/path?query#fragment` in plain ASCII; `None` for anything that needs thought.
@@ -79,23 +69,31 @@ fn split_ordinary(url: &str) -> Option<Parts<'_>> {
         Some(rest) => ("https", rest),
         None => ("http", url.strip_prefix("http://")?),
     };
-    let (host, rest) = rest.split_at(span_of(rest.as_bytes(), HOST));
+    let (host, rest) = rest.split_at(host_len(rest));
     if !is_ordinary_name(host) {
         return None;
     }
-    let (path, rest) = rest.split_at(span_of(rest.as_bytes(), PATH));
+    let (port, rest) = match rest.strip_prefix(':') {
+        Some(rest) => ordinary_port(scheme, rest)?,
+        None => (None, rest),
+    };
+    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let path = match path.as_bytes().first() {
         None => "/",
-        Some(b'/') if !has_dot_segment(path) => path,
-        _ => return None, // a port, a user name, a dot segment
+        Some(b'/') if is_ordinary_path(path) && !has_dot_segment(path) => path,
+        _ => return None, // a user name, a dot segment, something to encode
     };
-    let (query, rest) = match rest.strip_prefix('?') {
-        Some(query) => query.split_at(span_of(query.as_bytes(), QUERY)),
-        None => ("", rest),
-    };
-    let fragment_is_plain = || rest.bytes().all(|b| b.is_ascii_graphic());
-    let ends = rest.is_empty() || (rest.starts_with('#') && fragment_is_plain());
-    ends.then_some(Parts { scheme, host, host_is_ip: false, port: None, path, query })
+    let fragment_is_plain = fragment.bytes().all(|b| b.is_ascii_graphic());
+    (is_ordinary_query(query) && fragment_is_plain).then_some(Parts { scheme, host, host_is_ip: false, port, path, query })
+}
+
+/// A port in its usual writing that is not the scheme's own, and what follows it.
+fn ordinary_port<'a>(scheme: &str, rest: &'a str) -> Option<(Option<u16>, &'a str)> {
+    let (digits, rest) = rest.split_at(rest.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len()));
+    let port: u16 = digits.parse().ok().filter(|_| !digits.starts_with('0'))?;
+    let own = if scheme == "https" { 443 } else { 80 };
+    (port != own).then_some((Some(port), rest))
 }
 
 /// A name of at least one label, none empty, none in punycode, the last not a number (that would be an IPv4 address).
@@ -142,6 +140,7 @@ mod tests {
             "https://example.com/?q=1#top",
             "https://example.com/a.b/c",
             "https://example.com?x=1",
+            "http://Shop.example.com:8443/a",
         ] {
             assert!(split_ordinary(url).is_some(), "{url}");
             assert_eq!(with_parts(url, owned), oracle(url), "{url}");
