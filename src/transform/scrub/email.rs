@@ -161,7 +161,7 @@ fn domain(view: &View, start: usize) -> Option<usize> {
             break;
         }
         let label = in_word(c) || (unspaced(first) && unspaced(c) && c.is_alphanumeric());
-        if !label && !(c == '-' || c == '.' || c == '_') {
+        if !(label || matches!(c, '-' | '.' | '_')) {
             break;
         }
         if c == '.' && view.before(end) == b'.' {

@@ -36,7 +36,7 @@ pub use special::{SpecialCategory, SpecialTerms, special_category};
 
 use std::borrow::Cow;
 
-use phonenumber::country;
+use rlibphonenumber::Region;
 use view::View;
 
 /// After so many passes a text that still yields hits is replaced whole: only an adversary's text gets there.
@@ -53,7 +53,7 @@ const COUNTRIES_ALL: [[u8; 2]; 32] = [
 pub struct ScrubRules {
     kinds: u32,
     countries: Vec<[u8; 2]>,
-    plans: Vec<country::Id>,
+    regions: Vec<([u8; 2], Region)>,
 }
 
 impl ScrubRules {
@@ -66,8 +66,8 @@ impl ScrubRules {
     /// Only `kinds`, with the national phone formats and ids of `countries` (ISO 3166 two-letter codes, upper case; unknown ones are ignored).
     #[must_use]
     pub fn new(kinds: &[Hit], countries: &[[u8; 2]]) -> Self {
-        let plans = countries.iter().filter_map(|c| std::str::from_utf8(c).ok()?.parse().ok()).collect();
-        Self { kinds: kinds.iter().fold(0, |set, hit| set | 1 << *hit as u32), countries: countries.to_vec(), plans }
+        let regions = countries.iter().filter_map(|c| Some((*c, std::str::from_utf8(c).ok()?.parse().ok()?))).collect();
+        Self { kinds: kinds.iter().fold(0, |set, hit| set | 1 << *hit as u32), countries: countries.to_vec(), regions }
     }
 
     fn on(&self, hit: Hit) -> bool {

@@ -2,6 +2,8 @@
 
 mod plans;
 
+use rlibphonenumber::PHONE_NUMBER_UTIL;
+
 use super::context::{self, Topic};
 use super::number::{Run, closes, opens};
 use super::view::{View, step};
@@ -224,9 +226,9 @@ fn in_library(t: &Trial, rules: &ScrubRules, country: usize, budget: &mut Budget
     }
     budget.0 -= 1;
     let code = rules.countries[country];
-    let Some(id) = rules.plans.iter().find(|id| id.as_ref().as_bytes() == code) else { return false };
+    let Some((_, region)) = rules.regions.iter().find(|(c, _)| *c == code) else { return false };
     let text: String = t.digits.iter().map(|d| char::from(b'0' + d)).collect();
-    phonenumber::parse(Some(*id), text).is_ok_and(|number| number.is_valid())
+    PHONE_NUMBER_UTIL.parse(&text, Some(*region)).is_ok_and(|number| number.is_valid())
 }
 
 /// "250 000 000": a quantity.

@@ -70,7 +70,7 @@ fn personal(view: &View, start: usize, end: usize) -> Option<(usize, usize)> {
     let (authority, rest) = body.split_at(host_len);
     let host = authority.rsplit('@').next()?.split(':').next()?;
     let schemed = host_at > scheme;
-    if !(schemed && !host.is_empty()) && !named(host) {
+    if !(named(host) || schemed && !host.is_empty()) {
         return None;
     }
     let user = schemed && authority.contains('@');

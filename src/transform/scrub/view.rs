@@ -158,6 +158,14 @@ pub(super) fn fold_char(c: char, out: &mut String) {
     }
 }
 
+/// Counts `n` bytes looked at. Nothing outside of tests.
+#[inline(always)]
+pub(super) fn step(n: usize) {
+    #[cfg(test)]
+    steps::add(n);
+    let _ = n;
+}
+
 /// Steps counted in tests only, to show that the work is linear in the text.
 #[cfg(test)]
 pub(super) mod steps {
@@ -169,12 +177,4 @@ pub(super) mod steps {
     pub(crate) fn take() -> u64 {
         STEPS.with(|s| s.replace(0))
     }
-}
-
-/// Counts `n` bytes looked at. Nothing outside of tests.
-#[inline(always)]
-pub(super) fn step(n: usize) {
-    #[cfg(test)]
-    steps::add(n);
-    let _ = n;
 }
