@@ -1,3 +1,85 @@
-//! Parses the command line, calls one command, returns its exit code.
+//! Parses the command line, loads the config, calls one command, returns its exit code.
 
-fn main() {}
+use clap::{Args, Parser, Subcommand};
+use lethe::commands::{self, Failure};
+use lethe::config::{Config, load};
+use lethe::model::tenant::TenantId;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Makes personal data on Apache Kafka safe to use, and then forgets it, provably.
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Cli {
+    /// Configuration file; every scalar field of a table can be overridden by LETHE_<TABLE>__<FIELD>.
+    #[arg(long, global = true, default_value = "config.toml", env = "LETHE_CONFIG")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Consume raw events, transform them, produce pseudonymised and destination records, exactly once.
+    Run(UntilCaughtUp),
+    /// Make, rotate or destroy a tenant's pseudonymisation key.
+    Keys {
+        #[command(subcommand)]
+        action: KeysAction,
+    },
+}
+
+#[derive(Args)]
+struct UntilCaughtUp {
+    /// End once what was there at the start is done.
+    #[arg(long)]
+    until_caught_up: bool,
+}
+
+#[derive(Subcommand)]
+enum KeysAction {
+    /// Make the first key of a tenant (and the signing key, if there is none).
+    New(KeysTenant),
+    /// Begin a new key epoch: rows received from now on get pseudonyms under the new key.
+    Rotate(KeysTenant),
+    /// Wipe all keys of a tenant: its pseudonyms can then be linked to nobody.
+    Destroy(KeysTenant),
+}
+
+#[derive(Args)]
+struct KeysTenant {
+    /// Tenant id.
+    #[arg(long, value_parser = tenant_id)]
+    tenant: TenantId,
+}
+
+fn tenant_id(text: &str) -> Result<TenantId, String> {
+    TenantId::try_from(text.to_owned())
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    lethe::ops::log::start("info");
+    match call(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("lethe: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn call(cli: Cli) -> Result<(), Failure> {
+    let config = || -> Result<Config, Failure> { Ok(load(&cli.config, std::env::vars())?) };
+    match cli.command {
+        Command::Run(flags) => commands::run::run(config()?, flags.until_caught_up),
+        Command::Keys { action } => {
+            let config = config()?;
+            match action {
+                KeysAction::New(k) => commands::keys::new(&config, &k.tenant),
+                KeysAction::Rotate(k) => commands::keys::rotate(&config, &k.tenant),
+                KeysAction::Destroy(k) => commands::keys::destroy(&config, &k.tenant),
+            }
+        }
+    }
+}

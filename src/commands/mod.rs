@@ -1,1 +1,48 @@
 //! One journey each, wiring only.
+
+pub mod keys;
+pub mod run;
+mod signals;
+
+use crate::config::ConfigError;
+use crate::kafka::client::Fault;
+
+/// Why a command ended badly: its text is one line, its kind the exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The operator must change the configuration or the call. Exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// Something else failed. Exit code 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Failure {
+    /// The process's exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Usage(_) => 2,
+            Failure::Failed(_) => 1,
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(e: ConfigError) -> Self {
+        Failure::Usage(e.to_string())
+    }
+}
+
+impl From<crate::ops::keys::KeyringError> for Failure {
+    fn from(e: crate::ops::keys::KeyringError) -> Self {
+        Failure::Usage(e.to_string())
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(e: Fault) -> Self {
+        Failure::Failed(e.to_string())
+    }
+}

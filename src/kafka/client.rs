@@ -17,6 +17,9 @@ pub enum Fault {
     /// Abort the transaction; the producer lives.
     #[error("{0}")]
     Abort(String),
+    /// Abort the transaction: a topic cannot be written, so doing it again will not help.
+    #[error("{0}")]
+    Topic(String),
     /// The producer's state is unknown or lost: destroy it and build a new one.
     #[error("{0}")]
     Recreate(String),
@@ -35,6 +38,10 @@ impl Fault {
         let text = format!("{step}: {error}");
         match error {
             KafkaError::Transaction(e) => match e.code() {
+                code if is_topic_fault(code) => Fault::Topic(text),
+                RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed => Fault::Stop(text),
                 RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch => Fault::Fenced(text),
                 _ if e.is_fatal() => Fault::Recreate(text),
                 _ if e.txn_requires_abort() => Fault::Abort(text),
@@ -51,6 +58,22 @@ impl Fault {
     pub fn of_request(step: &str, error: &KafkaError) -> Fault {
         Fault::Stop(format!("{step}: {error}"))
     }
+}
+
+/// Whether an error means that a topic cannot be written, now or later.
+#[must_use]
+pub fn is_topic_fault(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::InvalidTopic
+            | RDKafkaErrorCode::MessageSizeTooLarge
+            | RDKafkaErrorCode::InvalidRecord
+            | RDKafkaErrorCode::PolicyViolation
+    )
 }
 
 /// Settings that every client has.

@@ -9,9 +9,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMe
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Message, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Key of the roll record, which only makes a segment roll.
@@ -22,7 +22,7 @@ pub const ROLL_KEY: &[u8] = b"~roll";
 pub struct Generation {
     number: AtomicU64,
     /// Held by the committer while a transaction is open: a rebalance waits for its end.
-    transaction: std::sync::Mutex<()>,
+    transaction: Mutex<()>,
 }
 
 impl Generation {
@@ -39,7 +39,7 @@ impl Generation {
 
     /// Runs `work` as the one open transaction, unless `generation` is no longer current.
     pub fn while_current<T>(&self, generation: u64, work: impl FnOnce() -> T) -> Option<T> {
-        let guard = self.transaction.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let guard = self.transaction.lock().unwrap_or_else(PoisonError::into_inner);
         let result = (self.current() == generation).then(work);
         drop(guard);
         result
@@ -48,12 +48,14 @@ impl Generation {
     /// Voids what was prepared and waits until no transaction is open.
     pub fn drain(&self) {
         self.advance();
-        drop(self.transaction.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        drop(self.transaction.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 struct Group {
     generation: Arc<Generation>,
+    /// Partitions that came with the last assignments and have not been looked at: topic and partition.
+    fresh: Mutex<HashSet<(String, i32)>>,
 }
 
 impl ClientContext for Group {
@@ -76,7 +78,18 @@ impl ConsumerContext for Group {
         }
     }
 
-    fn post_rebalance(&self, _: &BaseConsumer<Self>, _: &Rebalance<'_>) {
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = |list: &TopicPartitionList| -> Vec<(String, i32)> {
+            list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect()
+        };
+        match rebalance {
+            Rebalance::Assign(list) => fresh.extend(places(list)),
+            Rebalance::Revoke(list) => places(list).iter().for_each(|p| {
+                fresh.remove(p);
+            }),
+            Rebalance::Error(_) => {}
+        }
         self.generation.advance();
     }
 }
@@ -104,11 +117,18 @@ pub enum Polled {
 impl RawConsumer {
     /// Connects and subscribes to `sources`. Errors: settings that librdkafka refuses.
     pub fn connect(config: &KafkaConfig, group: &str, sources: &[String], generation: Arc<Generation>) -> Result<Self, Fault> {
-        let settings = client::consumer(config, group)?;
-        let consumer: BaseConsumer<Group> =
-            settings.create_with_context(Group { generation }).map_err(|e| Fault::of_request("create consumer", &e))?;
+        let consumer = Self::observe(config, group, sources, generation)?;
         let names: Vec<&str> = sources.iter().map(String::as_str).collect();
-        consumer.subscribe(&names).map_err(|e| Fault::of_request("subscribe", &e))?;
+        consumer.consumer.subscribe(&names).map_err(|e| Fault::of_request("subscribe", &e))?;
+        Ok(consumer)
+    }
+
+    /// Connects without joining the group: to look at its commits. Errors: settings that librdkafka refuses.
+    pub fn observe(config: &KafkaConfig, group: &str, sources: &[String], generation: Arc<Generation>) -> Result<Self, Fault> {
+        let settings = client::consumer(config, group)?;
+        let consumer: BaseConsumer<Group> = settings
+            .create_with_context(Group { generation, fresh: Mutex::default() })
+            .map_err(|e| Fault::of_request("create consumer", &e))?;
         let index = sources.iter().enumerate().map(|(i, name)| (name.clone(), i as u16)).collect();
         Ok(RawConsumer { consumer, sources: sources.to_vec(), index })
     }
@@ -147,6 +167,13 @@ impl RawConsumer {
         Ok(list.elements().iter().filter_map(|e| Some((*self.index.get(e.topic())?, e.partition()))).collect())
     }
 
+    /// Which partitions are new since the last call: they begin where the group had committed, without being told.
+    #[must_use]
+    pub fn take_fresh(&self) -> HashSet<Place> {
+        let mut fresh = self.consumer.context().fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        fresh.drain().filter_map(|(topic, partition)| Some((*self.index.get(&topic)?, partition))).collect()
+    }
+
     /// The group's metadata, without which no offsets can go into a transaction.
     #[must_use]
     pub fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
@@ -181,7 +208,9 @@ impl RawConsumer {
             let offset = committed.get(place).map_or(Offset::Beginning, |(o, _)| Offset::Offset(*o));
             list.add_partition_offset(self.source(place.0), place.1, offset).map_err(|e| Fault::of_request("rewind", &e))?;
         }
-        self.consumer.seek_partitions(list, REQUEST_TIMEOUT).map(drop).map_err(|e| Fault::Retry(format!("rewind: {e}")))
+        let sought = self.consumer.seek_partitions(list, REQUEST_TIMEOUT).map_err(|e| Fault::Retry(format!("rewind: {e}")))?;
+        let failed = sought.elements().iter().find_map(|e| e.error().err());
+        failed.map_or(Ok(()), |e| Err(Fault::Retry(format!("rewind: {e}"))))
     }
 
     /// Stops fetching from partitions. Errors: Kafka's.

@@ -22,7 +22,7 @@ const ROOM_WAIT: Duration = Duration::from_millis(2);
 #[derive(Default)]
 struct Deliveries {
     failed: AtomicU64,
-    first: Mutex<Option<String>>,
+    first: Mutex<Option<(bool, String)>>,
 }
 
 impl ClientContext for Deliveries {
@@ -41,7 +41,12 @@ impl ProducerContext for Deliveries {
         if let Err((error, message)) = result {
             self.failed.fetch_add(1, Ordering::Relaxed);
             if let Ok(mut first) = self.first.lock() {
-                first.get_or_insert_with(|| format!("topic {} partition {}: {error}", message.topic(), message.partition()));
+                let text = || format!("topic {} partition {}: {error}", message.topic(), message.partition());
+                let topic_fault = error.rdkafka_error_code().is_some_and(client::is_topic_fault);
+                // Once a transaction fails, the other records are purged: the first cause is the one to tell.
+                if first.as_ref().is_none_or(|(topic, _)| topic_fault && !topic) {
+                    *first = Some((topic_fault, text()));
+                }
             }
         }
     }
@@ -147,15 +152,41 @@ impl Transaction<'_> {
                     record = back;
                     std::thread::sleep(ROOM_WAIT);
                 }
-                Err((error, back)) => return Err(Fault::Abort(format!("produce to {}: {error}", back.topic))),
+                Err((error, back)) => {
+                    let text = format!("produce to {}: {error}", back.topic);
+                    let topic_fault = error.rdkafka_error_code().is_some_and(client::is_topic_fault);
+                    return Err(if topic_fault { Fault::Topic(text) } else { Fault::Abort(text) });
+                }
             }
         }
     }
 
-    /// Adds offsets and commits. Consumes the transaction.
+    /// Adds offsets and commits. Consumes the transaction; an error that asks for an abort gives it back, to be aborted.
     ///
     /// Errors: after any of them nothing was committed, or it is not known what was (`Recreate`): a new producer settles it.
-    pub fn commit(mut self, offsets: &[NextOffset], group: &ConsumerGroupMetadata) -> Result<(), Fault> {
+    pub fn commit(mut self, offsets: &[NextOffset], group: &ConsumerGroupMetadata) -> Result<(), (Fault, Option<Self>)> {
+        match self.try_commit(offsets, group) {
+            Ok(()) => {
+                self.open = false;
+                Ok(())
+            }
+            Err(fault @ (Fault::Abort(_) | Fault::Topic(_))) => {
+                let fault = match self.failure() {
+                    Some((true, cause)) => Fault::Topic(format!("{fault} ({cause})")),
+                    Some((false, cause)) if matches!(fault, Fault::Abort(_)) => Fault::Abort(format!("{fault} ({cause})")),
+                    _ => fault,
+                };
+                Err((fault, Some(self)))
+            }
+            Err(fault) => {
+                // What the broker did is unknown: only a new producer may touch this transaction.
+                self.open = false;
+                Err((fault, None))
+            }
+        }
+    }
+
+    fn try_commit(&self, offsets: &[NextOffset], group: &ConsumerGroupMetadata) -> Result<(), Fault> {
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for o in offsets {
             let mut element = list.add_partition(&o.topic, o.partition);
@@ -165,14 +196,7 @@ impl Transaction<'_> {
         if !offsets.is_empty() {
             self.retry("send offsets", |p| p.send_offsets_to_transaction(&list, group, CALL_TIMEOUT))?;
         }
-        let committed = self.retry("commit transaction", |p| p.commit_transaction(CALL_TIMEOUT));
-        if committed.is_ok() {
-            self.open = false;
-        }
-        match (committed, self.failure()) {
-            (Err(Fault::Abort(text)), Some(cause)) => Err(Fault::Abort(format!("{text} ({cause})"))),
-            (result, _) => result,
-        }
+        self.retry("commit transaction", |p| p.commit_transaction(CALL_TIMEOUT))
     }
 
     /// Aborts. Errors: the producer must be rebuilt.
@@ -184,9 +208,9 @@ impl Transaction<'_> {
         })
     }
 
-    /// The first record that was not delivered, if any.
+    /// Why the first record was not delivered, if any; and whether its topic is to blame.
     #[must_use]
-    pub fn failure(&self) -> Option<String> {
+    pub fn failure(&self) -> Option<(bool, String)> {
         self.producer.context().first.lock().ok().and_then(|f| f.clone())
     }
 

@@ -1,3 +1,8 @@
 //! The outside world: clock, keys, assets, metrics, logs, HTTP.
 
 pub mod assets;
+pub mod clock;
+pub mod http;
+pub mod keys;
+pub mod log;
+pub mod metrics;

@@ -1,0 +1,54 @@
+//! `lethe keys new|rotate|destroy`: a tenant's pseudonymisation key over its life.
+
+use super::Failure;
+use crate::config::Config;
+use crate::kafka::consumer::RawConsumer;
+use crate::kafka::topics::Admin;
+use crate::model::category::Category;
+use crate::model::tenant::TenantId;
+use crate::ops::{clock, keys};
+use std::sync::Arc;
+
+/// Makes the first key. Errors: the tenant is not configured or has a key.
+pub fn new(config: &Config, tenant: &TenantId) -> Result<(), Failure> {
+    configured(config, tenant)?;
+    let epoch = keys::add(&config.keys.file, tenant, clock::now_ms(), true)?;
+    println!("tenant {tenant}: epoch {} in {}", epoch.0, config.keys.file.display());
+    Ok(())
+}
+
+/// Begins a new epoch. Errors: the tenant has no key.
+pub fn rotate(config: &Config, tenant: &TenantId) -> Result<(), Failure> {
+    configured(config, tenant)?;
+    let epoch = keys::add(&config.keys.file, tenant, clock::now_ms(), false)?;
+    println!("tenant {tenant}: epoch {} in {}; restart `lethe run` to use it", epoch.0, config.keys.file.display());
+    Ok(())
+}
+
+/// Wipes all keys of a tenant. Errors: records of the tenant may still be there, or that cannot be found out.
+pub fn destroy(config: &Config, tenant: &TenantId) -> Result<(), Failure> {
+    if let Some(t) = config.tenant.iter().find(|t| t.id == *tenant) {
+        let topics: Vec<String> = Category::ALL
+            .iter()
+            .map(|c| t.topic(c.as_str()))
+            .chain(t.destinations.iter().map(|d| t.topic(&format!("dest.{}", d.as_str()))))
+            .collect();
+        let there = Admin::connect(&config.kafka)?.partitions()?;
+        let observer = RawConsumer::observe(&config.kafka, "lethe-keys", &topics, Arc::default())?;
+        for (i, topic) in topics.iter().enumerate() {
+            for partition in 0..there.get(topic).copied().unwrap_or(0) as i32 {
+                let (low, high) = observer.watermarks((i as u16, partition))?;
+                if high > low {
+                    return Err(Failure::Failed(format!("{topic} may still hold records under this key; terminate the tenant first")));
+                }
+            }
+        }
+    }
+    let wiped = keys::destroy(&config.keys.file, tenant)?;
+    println!("tenant {tenant}: {wiped} keys destroyed in {}", config.keys.file.display());
+    Ok(())
+}
+
+fn configured(config: &Config, tenant: &TenantId) -> Result<(), Failure> {
+    if config.tenant.iter().any(|t| t.id == *tenant) { Ok(()) } else { Err(Failure::Usage(format!("the config names no tenant {tenant}"))) }
+}

@@ -1,0 +1,311 @@
+//! The first stage: reads raw records into batches, and keeps to what is assigned, paused and limited.
+
+use super::{Collected, Job, mark};
+use crate::kafka::client::Fault;
+use crate::kafka::consumer::{Generation, Place, Polled, RawConsumer};
+use crate::model::record::RawRecords;
+use crate::ops::clock;
+use crossbeam_channel::{SendTimeoutError, Sender};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a poll waits when nothing is collected.
+const POLL: Duration = Duration::from_millis(50);
+/// How often idle partitions are looked at.
+const IDLE_LOOK: Duration = Duration::from_millis(500);
+/// How often an answer of the brokers is asked for again before the job gives up.
+const TRIES: u32 = 10;
+
+/// The collecting stage of one worker.
+pub(super) struct Collector {
+    job: Arc<Job>,
+    consumer: Arc<RawConsumer>,
+    generation: Arc<Generation>,
+    to: Sender<Collected>,
+    seen: u64,
+    seen_directives: u64,
+    owned: HashSet<Place>,
+    standing: HashSet<Place>,
+    sent: BTreeMap<Place, i64>,
+    records: RawRecords,
+    next: BTreeMap<Place, i64>,
+    first_at: Option<Instant>,
+    last_idle_look: Instant,
+    limits: HashMap<u16, Limit>,
+}
+
+/// A tenant's rate limit at work. Units: events per second.
+struct Limit {
+    per_second: u32,
+    since: Instant,
+    taken: u32,
+    waits: bool,
+}
+
+impl Collector {
+    pub(super) fn new(job: Arc<Job>, consumer: Arc<RawConsumer>, generation: Arc<Generation>, to: Sender<Collected>) -> Self {
+        Collector {
+            job,
+            consumer,
+            generation,
+            to,
+            seen: u64::MAX,
+            seen_directives: 0,
+            owned: HashSet::new(),
+            standing: HashSet::new(),
+            sent: BTreeMap::new(),
+            records: RawRecords::default(),
+            next: BTreeMap::new(),
+            first_at: None,
+            last_idle_look: Instant::now(),
+            limits: HashMap::new(),
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<(), Fault> {
+        while !self.job.stopping() {
+            if self.job.follower.version() != self.seen_directives {
+                // What was prepared was decided without the new directive.
+                self.generation.drain();
+            }
+            if self.generation.current() != self.seen {
+                self.start_generation()?;
+            }
+            self.collect()?;
+        }
+        Ok(())
+    }
+
+    /// A rebalance, an abort or a directive: everything not committed is read again under what is in force now.
+    fn start_generation(&mut self) -> Result<(), Fault> {
+        self.seen = self.generation.current();
+        let read_along: HashSet<Place> = self.next.keys().copied().collect();
+        self.records.clear();
+        self.next.clear();
+        self.sent.clear();
+        self.first_at = None;
+        let job = Arc::clone(&self.job);
+        self.seen_directives = job.follower.version();
+        again(&job, || job.follower.catch_up())?;
+        self.seen_directives = job.follower.version();
+        let fresh = self.consumer.take_fresh();
+        self.owned = self.consumer.assignment()?.into_iter().collect();
+        // Fresh partitions stand at what is committed, unless something was read of them along with the assignment.
+        let back: Vec<Place> = self.owned.iter().filter(|p| !fresh.contains(p) || read_along.contains(p)).copied().collect();
+        if !back.is_empty() {
+            let consumer = Arc::clone(&self.consumer);
+            again(&job, || consumer.rewind(&back))?;
+        }
+        self.standing.clear();
+        self.read_limits();
+        self.stand_or_go()?;
+        self.commit_positions()?;
+        job.health.set_ready(true);
+        Ok(())
+    }
+
+    fn read_limits(&mut self) {
+        let job = Arc::clone(&self.job);
+        job.follower.in_force(|in_force| {
+            self.limits.retain(|_, _| false);
+            for (i, tenant) in job.rules.tenants.iter().enumerate() {
+                if let Some(per_second) = in_force.rate_limit(tenant.id.as_str()) {
+                    self.limits.insert(i as u16, Limit { per_second, since: Instant::now(), taken: 0, waits: false });
+                }
+            }
+        });
+    }
+
+    /// Pauses and resumes partitions until what stands is what should stand.
+    fn stand_or_go(&mut self) -> Result<(), Fault> {
+        let job = &self.job;
+        let stands = |source: u16| {
+            let tenant = job.rules.sources[usize::from(source)].tenant;
+            let id = job.rules.tenants[usize::from(tenant)].id.as_str();
+            let paused = job.follower.in_force(|f| f.is_paused(id));
+            let blocked = job.tenants.is_blocked(tenant);
+            for (cause, on) in [("directive", paused), ("topic", blocked)] {
+                metrics::gauge!("lethe_tenant_paused", "tenant" => job.labels.of(id).to_owned(), "cause" => cause)
+                    .set(f64::from(u8::from(on)));
+            }
+            paused || blocked || self.limits.get(&tenant).is_some_and(|l| l.waits)
+        };
+        let wanted: HashSet<Place> = self.owned.iter().filter(|(source, _)| stands(*source)).copied().collect();
+        let pause: Vec<Place> = wanted.difference(&self.standing).copied().collect();
+        let resume: Vec<Place> = self.standing.difference(&wanted).filter(|p| self.owned.contains(p)).copied().collect();
+        if !pause.is_empty() {
+            self.consumer.pause(&pause)?;
+        }
+        if !resume.is_empty() {
+            self.consumer.resume(&resume)?;
+        }
+        self.standing = wanted;
+        Ok(())
+    }
+
+    /// Commits where every assigned partition stands, so that its mark says which directives were in force.
+    fn commit_positions(&mut self) -> Result<(), Fault> {
+        let owned: Vec<Place> = self.owned.iter().copied().collect();
+        if owned.is_empty() {
+            return Ok(());
+        }
+        let (job, consumer) = (Arc::clone(&self.job), Arc::clone(&self.consumer));
+        let mut committed = HashMap::new();
+        again(&job, || {
+            committed = consumer.committed(&owned)?;
+            Ok(())
+        })?;
+        let mut next = BTreeMap::new();
+        for place in owned {
+            let newest =
+                job.rules.tenants[usize::from(job.rules.sources[usize::from(place.0)].tenant)].keys.last().map_or(0, |k| k.epoch.0);
+            let offset = match committed.get(&place) {
+                Some((_, Some(mark))) if mark.epoch > newest => {
+                    let topic = consumer.source(place.0);
+                    return Err(Fault::Stop(format!(
+                        "the keyring lacks epoch {} that was in use for {topic}: was it rolled back?",
+                        mark.epoch
+                    )));
+                }
+                Some((offset, _)) => *offset,
+                None => consumer.watermarks(place)?.0,
+            };
+            next.insert(place, offset);
+        }
+        self.sent = next.clone();
+        self.send(RawRecords::default(), next);
+        Ok(())
+    }
+
+    fn collect(&mut self) -> Result<(), Fault> {
+        if self.first_at.is_none() && self.last_idle_look.elapsed() >= IDLE_LOOK {
+            self.look_around()?;
+        }
+        let (batch_events, batch_bytes, batch_wait) = {
+            let run = &self.job.config.run;
+            (run.batch_events, run.batch_bytes, run.batch_wait)
+        };
+        let wait = self.first_at.map_or(POLL, |first| batch_wait.saturating_sub(first.elapsed()).min(POLL));
+        let polled = match self.consumer.poll(wait, clock::now_ms(), &mut self.records, &mut self.next) {
+            Ok(polled) => polled,
+            Err(Fault::Retry(text)) => {
+                tracing::warn!(cause = %text, "reading goes on");
+                Polled::Nothing
+            }
+            Err(fault) => return Err(fault),
+        };
+        if self.generation.current() != self.seen {
+            return Ok(());
+        }
+        if let Polled::Record = polled {
+            self.first_at.get_or_insert_with(Instant::now);
+            self.count_against_limit()?;
+        }
+        let full = self.records.rows.len() >= batch_events || self.records.bytes.len() >= batch_bytes;
+        let ripe = self.first_at.is_some_and(|first| first.elapsed() >= batch_wait);
+        if full || ripe {
+            self.send_batch();
+        }
+        Ok(())
+    }
+
+    fn count_against_limit(&mut self) -> Result<(), Fault> {
+        let Some(row) = self.records.rows.last().filter(|_| !self.limits.is_empty()) else { return Ok(()) };
+        let tenant = self.job.rules.sources[usize::from(row.source)].tenant;
+        if let Some(limit) = self.limits.get_mut(&tenant) {
+            limit.taken += 1;
+            if limit.taken >= limit.per_second {
+                limit.waits = true;
+                self.stand_or_go()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_batch(&mut self) {
+        let mut records = std::mem::take(&mut self.records);
+        let next = std::mem::take(&mut self.next);
+        self.first_at = None;
+        if self.job.rules.tenants.len() > 1 {
+            // A tenant's rows together make its pieces of work; the sort is stable, so each partition keeps its order.
+            records.rows.sort_by_key(|r| r.source);
+        }
+        self.sent.extend(next.iter().map(|(p, o)| (*p, *o)));
+        self.records.bytes.reserve(records.bytes.len());
+        self.records.rows.reserve(records.rows.len());
+        self.send(records, next);
+    }
+
+    fn send(&self, records: RawRecords, next: BTreeMap<Place, i64>) {
+        let mut batch = Collected { generation: self.seen, records, next, directives: self.job.follower.next_offset() };
+        // A full queue must not keep this thread from noticing that the batch is void, or that the job ends.
+        while self.generation.current() == self.seen && !self.job.stopping() {
+            match self.to.send_timeout(batch, Duration::from_millis(100)) {
+                Ok(()) | Err(SendTimeoutError::Disconnected(_)) => return,
+                Err(SendTimeoutError::Timeout(back)) => batch = back,
+            }
+        }
+    }
+
+    /// Between two batches: limits and standing tenants are looked at again, and positions past markers and roll records are committed.
+    fn look_around(&mut self) -> Result<(), Fault> {
+        self.last_idle_look = Instant::now();
+        let mut changed = self.job.tenants.unblock_due(&self.job.rules);
+        for limit in self.limits.values_mut().filter(|l| l.since.elapsed() >= Duration::from_secs(1)) {
+            changed |= limit.waits;
+            (limit.since, limit.taken, limit.waits) = (Instant::now(), 0, false);
+        }
+        if changed {
+            self.stand_or_go()?;
+        }
+        let moved: BTreeMap<Place, i64> = self
+            .consumer
+            .positions()
+            .into_iter()
+            .filter(|(place, offset)| self.owned.contains(place) && self.sent.get(place).is_none_or(|sent| sent < offset))
+            .collect();
+        let moved: BTreeMap<Place, i64> = moved.into_iter().filter(|(place, _)| !self.standing.contains(place)).collect();
+        if !moved.is_empty() {
+            self.sent.extend(moved.iter().map(|(p, o)| (*p, *o)));
+            self.next.clear();
+            self.send(RawRecords::default(), moved);
+        }
+        Ok(())
+    }
+}
+
+/// Asks the brokers again while the answer is to ask again.
+fn again(job: &Job, mut ask: impl FnMut() -> Result<(), Fault>) -> Result<(), Fault> {
+    let mut tries = 0;
+    loop {
+        match ask() {
+            Err(Fault::Retry(text)) if tries < TRIES && !job.stopping() => {
+                tries += 1;
+                tracing::warn!(cause = %text, tries, "asking again");
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            Err(_) if job.stopping() => return Ok(()),
+            done => return done,
+        }
+    }
+}
+
+/// The offsets of a batch, each with its mark.
+pub(super) fn next_offsets(
+    job: &Job,
+    consumer: &RawConsumer,
+    next: &BTreeMap<Place, i64>,
+    directives: i64,
+    tenant: Option<u16>,
+) -> Vec<crate::kafka::transaction::NextOffset> {
+    next.iter()
+        .filter(|((source, _), _)| tenant.is_none_or(|t| job.rules.sources[usize::from(*source)].tenant == t))
+        .map(|((source, partition), offset)| crate::kafka::transaction::NextOffset {
+            topic: consumer.source(*source).to_owned(),
+            partition: *partition,
+            offset: *offset,
+            metadata: mark(job, *source, directives),
+        })
+        .collect()
+}

@@ -1,0 +1,77 @@
+//! Follows the directives on a thread of its own, and answers what is in force.
+
+use super::Job;
+use crate::commands::Failure;
+use crate::config::Config;
+use crate::kafka::client::Fault;
+use crate::kafka::directives::DirectiveReader;
+use crate::model::directive::InForce;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The reader and what it has read.
+pub(super) struct Follower {
+    reader: Mutex<DirectiveReader>,
+    in_force: RwLock<InForce>,
+    version: AtomicU64,
+}
+
+impl Follower {
+    pub(super) fn connect(config: &Config) -> Result<Self, Failure> {
+        let reader = DirectiveReader::connect(&config.kafka, &config.topics.directives)?;
+        let mut in_force = InForce::default();
+        reader.catch_up(&mut in_force)?;
+        Ok(Follower { reader: Mutex::new(reader), in_force: RwLock::new(in_force), version: AtomicU64::new(0) })
+    }
+
+    /// Rises whenever something new is in force.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
+    }
+
+    /// Everything before this offset has been taken in.
+    pub(super) fn next_offset(&self) -> i64 {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).next_offset
+    }
+
+    /// What is in force.
+    pub(super) fn in_force<T>(&self, look: impl FnOnce(&InForce) -> T) -> T {
+        look(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads up to an end fetched now.
+    pub(super) fn catch_up(&self) -> Result<(), Fault> {
+        self.read(DirectiveReader::catch_up)
+    }
+
+    fn read(&self, how: impl FnOnce(&DirectiveReader, &mut InForce) -> Result<bool, Fault>) -> Result<(), Fault> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = self.in_force(InForce::clone);
+        let changed = how(&reader, &mut next)?;
+        metrics::gauge!("lethe_directives_offset").set(next.next_offset as f64);
+        metrics::gauge!("lethe_directives_unreadable").set(next.unreadable as f64);
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = next;
+        if changed {
+            self.version.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+}
+
+/// Starts following.
+pub(super) fn start(job: Arc<Job>) -> Result<JoinHandle<()>, Failure> {
+    super::spawn(&Arc::clone(&job), "directives", move || {
+        while !job.stopping() {
+            let polled = job.follower.read(|reader, in_force| reader.follow(in_force, Duration::from_millis(50)));
+            if let Err(fault) = polled {
+                tracing::warn!(%fault, "directives cannot be followed");
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            // The lock is free for a moment, so that an assignment can catch up.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,251 @@
+//! `lethe run`: raw topics in, pseudonymised and destination records out, exactly once.
+//!
+//! A worker is three threads with bounded queues between them, so that the round trip of a commit costs no throughput:
+//!
+//! ```text
+//! collect (consumer) ──> transform (rayon) ──> commit (transactional producer)
+//! ```
+//! What was read under an older generation of the consumer (a rebalance, an abort, a directive) is never committed: the generation's number
+//! is checked under the lock that a rebalance waits for.
+
+mod collect;
+mod commit;
+mod directives;
+mod tenants;
+
+use super::Failure;
+use crate::config::Config;
+use crate::config::compile::compile;
+use crate::kafka::consumer::{Generation, Place, RawConsumer};
+use crate::kafka::directives::Mark;
+use crate::kafka::topics::Admin;
+use crate::model::record::RawRecords;
+use crate::ops::{clock, http, keys, metrics};
+use crate::transform::enrich::device_table::DeviceTable;
+use crate::transform::enriched::Assets;
+use crate::transform::rules::Rules;
+use crate::transform::{Transformed, transform};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long a shutdown may take before the process ends anyway: what was not committed is read again.
+const SHUTDOWN: Duration = Duration::from_secs(9);
+
+/// What all threads of the job share.
+pub(crate) struct Job {
+    config: Config,
+    rules: Rules,
+    assets: Assets,
+    labels: metrics::TenantLabels,
+    follower: directives::Follower,
+    tenants: tenants::Tenants,
+    stop: AtomicBool,
+    failed: Mutex<Option<String>>,
+    health: http::Health,
+}
+
+impl Job {
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Ends the job with a failure. The first one is told.
+    fn fail(&self, text: String) {
+        tracing::error!(cause = %text, "the job ends");
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+        self.stop.store(true, Ordering::Relaxed);
+        self.health.set_dead();
+    }
+}
+
+/// A batch as it was read.
+struct Collected {
+    generation: u64,
+    records: RawRecords,
+    next: BTreeMap<Place, i64>,
+    directives: i64,
+}
+
+/// A batch ready to be committed.
+struct Prepared {
+    generation: u64,
+    transformed: Transformed,
+    next: BTreeMap<Place, i64>,
+    directives: i64,
+    rows: usize,
+    bytes: usize,
+    oldest_ms: Option<i64>,
+    transform_time: Duration,
+}
+
+/// Runs the job until SIGTERM or SIGINT, or, with `until_caught_up`, until the end offsets seen at start are committed.
+///
+/// Errors: configuration, keys, topics, brokers; see [`Failure`].
+pub fn run(config: Config, until_caught_up: bool) -> Result<(), Failure> {
+    if config.tenant.is_empty() {
+        return Err(Failure::Usage("the config names no [[tenant]]: there is nothing to run".into()));
+    }
+    let keyring = keys::load(&config.keys.file, std::env::var(keys::KEYRING_VARIABLE).ok())?;
+    let rules = compile(&config, &keyring).map_err(|faults| Failure::Usage(faults.join("; ")))?;
+    drop(keyring);
+    let admin = Admin::connect(&config.kafka)?;
+    let partitions = admin.partitions()?;
+    let tenants = tenants::Tenants::look(&rules, &config, &partitions)?;
+    let assets = Assets { devices: DeviceTable::embedded().map_err(|e| Failure::Failed(e.to_string()))? };
+    if config.run.threads > 0 {
+        // Fails only if a pool exists, which then is as good.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(config.run.threads).build_global();
+    }
+    let handle = metrics::start().map_err(Failure::Failed)?;
+    let health = http::Health::default();
+    http::serve(&config.run.http, health.clone(), handle).map_err(Failure::Failed)?;
+    let follower = directives::Follower::connect(&config)?;
+    let labels = metrics::TenantLabels::new(rules.tenants.iter().map(|t| t.id.as_str()));
+    let job =
+        Arc::new(Job { config, rules, assets, labels, follower, tenants, stop: AtomicBool::new(false), failed: Mutex::default(), health });
+    let target = if until_caught_up { Some(Target::look(&job)?) } else { None };
+    super::signals::on_stop({
+        let job = Arc::clone(&job);
+        move || job.stop.store(true, Ordering::Relaxed)
+    })
+    .map_err(Failure::Failed)?;
+    let mut threads = vec![directives::start(Arc::clone(&job))?];
+    for worker in 0..job.config.run.workers {
+        threads.extend(start_worker(&job, worker)?);
+    }
+    supervise(&job, threads, target.as_ref())
+}
+
+/// Waits for the end, and then for the threads.
+fn supervise(job: &Arc<Job>, threads: Vec<JoinHandle<()>>, target: Option<&Target>) -> Result<(), Failure> {
+    let mut last_look = Instant::now();
+    while !job.stopping() {
+        std::thread::sleep(Duration::from_millis(50));
+        if let Some(target) = target
+            && last_look.elapsed() > Duration::from_millis(200)
+        {
+            last_look = Instant::now();
+            if target.reached()? {
+                tracing::info!("caught up");
+                job.stop.store(true, Ordering::Relaxed);
+            }
+        }
+        if threads.iter().any(JoinHandle::is_finished) && !job.stopping() {
+            job.fail("a thread ended unexpectedly".into());
+        }
+    }
+    job.health.set_ready(false);
+    let end = Instant::now() + SHUTDOWN;
+    while !threads.iter().all(JoinHandle::is_finished) {
+        if Instant::now() > end {
+            return Err(Failure::Failed("the shutdown took too long; what was not committed will be read again".into()));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    match job.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        Some(text) => Err(Failure::Failed(text)),
+        None => Ok(()),
+    }
+}
+
+fn start_worker(job: &Arc<Job>, worker: u16) -> Result<[JoinHandle<()>; 3], Failure> {
+    let generation = Arc::new(Generation::default());
+    let names: Vec<String> = job.rules.sources.iter().map(|s| s.topic.clone()).collect();
+    let consumer = Arc::new(RawConsumer::connect(&job.config.kafka, &job.config.run.group, &names, Arc::clone(&generation))?);
+    let (to_transform, from_collect) = bounded::<Collected>(1);
+    let (to_commit, from_transform) = bounded::<Prepared>(1);
+    let collector = collect::Collector::new(Arc::clone(job), Arc::clone(&consumer), Arc::clone(&generation), to_transform);
+    let committer = commit::Committer::new(Arc::clone(job), consumer, Arc::clone(&generation), worker);
+    let line = Arc::clone(job);
+    Ok([
+        spawn(job, "collect", move || collector.run())?,
+        spawn(job, "transform", move || {
+            transform_all(&line, &generation, &from_collect, &to_commit);
+            Ok(())
+        })?,
+        spawn(job, "commit", move || committer.run(&from_transform))?,
+    ])
+}
+
+fn spawn(
+    job: &Arc<Job>,
+    name: &str,
+    work: impl FnOnce() -> Result<(), crate::kafka::client::Fault> + Send + 'static,
+) -> Result<JoinHandle<()>, Failure> {
+    let job = Arc::clone(job);
+    let body = move || {
+        if let Err(fault) = work() {
+            job.fail(fault.to_string());
+        }
+    };
+    std::thread::Builder::new().name(name.into()).spawn(body).map_err(|e| Failure::Failed(format!("cannot start a thread: {e}")))
+}
+
+fn transform_all(job: &Job, generation: &Generation, from: &Receiver<Collected>, to: &Sender<Prepared>) {
+    for batch in from {
+        if batch.generation != generation.current() {
+            continue;
+        }
+        let start = Instant::now();
+        let transformed = transform(&batch.records, &job.rules, &job.assets, clock::now_ms());
+        let prepared = Prepared {
+            generation: batch.generation,
+            transformed,
+            next: batch.next,
+            directives: batch.directives,
+            rows: batch.records.rows.len(),
+            bytes: batch.records.bytes.len(),
+            oldest_ms: batch.records.rows.iter().map(|r| r.received_at_ms).min(),
+            transform_time: start.elapsed(),
+        };
+        if to.send(prepared).is_err() {
+            return;
+        }
+    }
+}
+
+/// The end offsets seen at start.
+struct Target {
+    observer: RawConsumer,
+    ends: Vec<(Place, i64)>,
+}
+
+impl Target {
+    fn look(job: &Job) -> Result<Target, Failure> {
+        let names: Vec<String> = job.rules.sources.iter().map(|s| s.topic.clone()).collect();
+        let observer = RawConsumer::observe(&job.config.kafka, &job.config.run.group, &names, Arc::default())?;
+        let mut ends = Vec::new();
+        for (source, partition) in job.tenants.places() {
+            let (low, high) = observer.watermarks((source, partition))?;
+            if high > low {
+                ends.push(((source, partition), high));
+            }
+        }
+        Ok(Target { observer, ends })
+    }
+
+    fn reached(&self) -> Result<bool, Failure> {
+        let places: Vec<Place> = self.ends.iter().map(|(place, _)| *place).collect();
+        if places.is_empty() {
+            return Ok(true);
+        }
+        let committed = match self.observer.committed(&places) {
+            Ok(committed) => committed,
+            Err(fault) => {
+                tracing::warn!(%fault, "committed offsets are not to be had");
+                return Ok(false);
+            }
+        };
+        Ok(self.ends.iter().all(|(place, end)| committed.get(place).is_some_and(|(offset, _)| offset >= end)))
+    }
+}
+
+/// The mark of an offset of this tenant.
+fn mark(job: &Job, source: u16, directives: i64) -> String {
+    let tenant = &job.rules.tenants[usize::from(job.rules.sources[usize::from(source)].tenant)];
+    Mark { directives, epoch: tenant.keys.last().map_or(0, |k| k.epoch.0) }.to_text()
+}

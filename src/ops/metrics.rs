@@ -1,0 +1,152 @@
+//! Metrics: one table of names, and the calls that record what happened, once a batch.
+
+use crate::model::destination::Destination;
+use crate::model::field::Field;
+use crate::model::rejected::{Gate, Reason};
+use crate::model::time::SECOND_MS;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Most tenants that have a label of their own; the others share `other`.
+pub const TENANT_LABELS_MAX: usize = 200;
+/// How often the exporter's buckets are tidied, scraped or not. Without it they grow for ever.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What a metric counts in. Shape: name, type, help. The table of metrics in the README is made from this.
+pub const TABLE: &[(&str, &str, &str)] = &[
+    ("lethe_rows_total", "counter", "Raw rows by tenant and outcome: written, gated, quarantined, expired; each row in exactly one."),
+    ("lethe_rows_gated_total", "counter", "Gated rows by tenant and reason."),
+    ("lethe_rows_quarantined_total", "counter", "Quarantined rows by tenant and reason."),
+    (
+        "lethe_destination_records_total",
+        "counter",
+        "Destination records by tenant, destination and outcome: written, below_minimum, too_old, not_mapped.",
+    ),
+    ("lethe_fields_dropped_total", "counter", "Optional fields dropped from rows that went on, by tenant and schema field."),
+    ("lethe_form_values_dropped_total", "counter", "User values that failed a destination's rule, by tenant, form and reason."),
+    ("lethe_scrubbed_total", "counter", "Personal data taken out of free text, by tenant and kind."),
+    ("lethe_batch_rows", "histogram", "Rows of a committed batch."),
+    ("lethe_transform_seconds", "histogram", "Time the line took for a batch."),
+    ("lethe_commit_seconds", "histogram", "Time from the begin of a transaction to its commit."),
+    ("lethe_freshness_seconds", "histogram", "Age, since receipt, of a batch's oldest row when it was committed."),
+    ("lethe_transactions_total", "counter", "Transactions by outcome: committed, aborted, recreated, fenced."),
+    ("lethe_consumer_lag", "gauge", "Raw records not yet committed, by topic and partition."),
+    ("lethe_records_bytes_total", "counter", "Bytes by direction: in, out."),
+    ("lethe_tenant_paused", "gauge", "1 while the tenant stands still, by tenant and cause: directive, topic."),
+    ("lethe_directives_offset", "gauge", "Everything before this offset of lethe.directives has been taken in."),
+    ("lethe_directives_unreadable", "gauge", "Records of lethe.directives that could not be read."),
+];
+
+/// Starts the recorder and its upkeep. Errors: it was started before.
+pub fn start() -> Result<PrometheusHandle, String> {
+    let seconds = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+    let rows = [1.0, 10.0, 100.0, 1_000.0, 5_000.0, 10_000.0, 20_000.0, 50_000.0, 100_000.0];
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &seconds)
+        .and_then(|b| b.set_buckets_for_metric(Matcher::Full("lethe_batch_rows".into()), &rows))
+        .and_then(|b| b.install_recorder().map_err(Into::into))
+        .map_err(|e| format!("cannot start metrics: {e}"))?;
+    for (name, kind, help) in TABLE {
+        match *kind {
+            "counter" => metrics::describe_counter!(*name, *help),
+            "gauge" => metrics::describe_gauge!(*name, *help),
+            _ => metrics::describe_histogram!(*name, *help),
+        }
+    }
+    let upkeep = handle.clone();
+    std::thread::Builder::new()
+        .name("metrics".into())
+        .spawn(move || {
+            loop {
+                std::thread::sleep(UPKEEP);
+                upkeep.run_upkeep();
+            }
+        })
+        .map_err(|e| format!("cannot start a thread: {e}"))?;
+    Ok(handle)
+}
+
+/// One tenant's counts of one batch, as the line tallied them.
+pub struct TenantCounts<'t> {
+    /// Rows with an output record.
+    pub written: u64,
+    /// Rows expired.
+    pub expired: u64,
+    /// Rows gated.
+    pub gated: &'t [u64],
+    /// Rows quarantined.
+    pub quarantined: &'t [u64],
+    /// Records by destination.
+    pub destination_written: &'t [u64],
+    /// Fields dropped.
+    pub dropped: &'t [u64],
+}
+
+/// Records one tenant's counts. `tenant` is a label made by [`TenantLabels`].
+pub fn record_tenant(tenant: &str, c: &TenantCounts<'_>) {
+    let tenant = tenant.to_owned();
+    let outcomes =
+        [("written", c.written), ("gated", c.gated.iter().sum()), ("quarantined", c.quarantined.iter().sum()), ("expired", c.expired)];
+    for (outcome, n) in outcomes {
+        metrics::counter!("lethe_rows_total", "tenant" => tenant.clone(), "outcome" => outcome).increment(n);
+    }
+    for (gate, n) in Gate::ALL.iter().zip(c.gated).filter(|(_, n)| **n > 0) {
+        metrics::counter!("lethe_rows_gated_total", "tenant" => tenant.clone(), "reason" => gate.as_str()).increment(*n);
+    }
+    for (reason, n) in Reason::ALL.iter().zip(c.quarantined).filter(|(_, n)| **n > 0) {
+        metrics::counter!("lethe_rows_quarantined_total", "tenant" => tenant.clone(), "reason" => reason.as_str()).increment(*n);
+    }
+    for (d, n) in Destination::ALL.iter().zip(c.destination_written).filter(|(_, n)| **n > 0) {
+        count_destination(&tenant, d.as_str(), "written", *n);
+    }
+    for (field, n) in Field::NAMES.iter().zip(c.dropped).filter(|(_, n)| **n > 0) {
+        metrics::counter!("lethe_fields_dropped_total", "tenant" => tenant.clone(), "field" => *field).increment(*n);
+    }
+}
+
+/// Counts destination records by outcome.
+pub fn count_destination(tenant: &str, destination: &'static str, outcome: &'static str, n: u64) {
+    metrics::counter!("lethe_destination_records_total", "tenant" => tenant.to_owned(), "destination" => destination, "outcome" => outcome)
+        .increment(n);
+}
+
+/// Records a batch once it is committed. Units: ms.
+pub fn record_batch(rows: usize, bytes_in: usize, bytes_out: usize, transform: Duration, commit: Duration, oldest_age_ms: i64) {
+    metrics::histogram!("lethe_batch_rows").record(rows as f64);
+    metrics::histogram!("lethe_transform_seconds").record(transform.as_secs_f64());
+    metrics::histogram!("lethe_commit_seconds").record(commit.as_secs_f64());
+    metrics::histogram!("lethe_freshness_seconds").record(oldest_age_ms.max(0) as f64 / SECOND_MS as f64);
+    metrics::counter!("lethe_records_bytes_total", "direction" => "in").increment(bytes_in as u64);
+    metrics::counter!("lethe_records_bytes_total", "direction" => "out").increment(bytes_out as u64);
+}
+
+/// Labels of tenants: the first ones have their own, the rest are `other`.
+pub struct TenantLabels(HashMap<String, String>);
+
+impl TenantLabels {
+    /// Gives labels in the order of the configuration.
+    #[must_use]
+    pub fn new<'t>(tenants: impl Iterator<Item = &'t str>) -> Self {
+        TenantLabels(tenants.take(TENANT_LABELS_MAX).map(|t| (t.to_owned(), t.to_owned())).collect())
+    }
+
+    /// The label of a tenant.
+    #[must_use]
+    pub fn of(&self, tenant: &str) -> &str {
+        self.0.get(tenant).map_or("other", String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenants_beyond_the_cap_share_a_label() {
+        let ids: Vec<String> = (0..TENANT_LABELS_MAX + 5).map(|i| format!("t{i}")).collect();
+        let labels = TenantLabels::new(ids.iter().map(String::as_str));
+        assert_eq!(labels.of("t0"), "t0");
+        assert_eq!(labels.of("t204"), "other");
+    }
+}
