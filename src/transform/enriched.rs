@@ -6,8 +6,9 @@ use crate::model::time::civil;
 use crate::transform::batch::{Batch, Clear, Released};
 use crate::transform::enrich::device::Device;
 use crate::transform::enrich::device_table::{DeviceMemo, DeviceTable};
+use crate::transform::enrich::geo::{GeoReader, locate};
 use crate::transform::enrich::{ip, page};
-use crate::transform::normalise::{Country, Hints};
+use crate::transform::normalise::{Country, Hints, country};
 use crate::transform::route::{Primary, Route};
 use crate::transform::rules::Rules;
 use std::sync::Arc;
@@ -15,7 +16,9 @@ use std::sync::Arc;
 /// Tables that enrichment reads, handed in.
 pub struct Assets {
     /// Devices by user agent.
-    pub devices: DeviceTable,
+    pub devices: Arc<DeviceTable>,
+    /// GeoIP, if a database is configured.
+    pub geo: Option<Arc<GeoReader>>,
 }
 
 /// A click id by its URL parameter.
@@ -174,9 +177,9 @@ impl Enriched {
         batch: &Batch<'_, Clear>,
         row: usize,
         hints: &Hints,
-        _city: bool,
+        city: bool,
         zip_prefix: bool,
-        _assets: &Assets,
+        assets: &Assets,
         r: &mut EnrichedRow,
     ) {
         r.country = hints.country;
@@ -185,6 +188,14 @@ impl Enriched {
             let start = self.record.len();
             if ip::truncate(address.expose(), &mut self.record) {
                 r.ip_truncated = Span::since(start, &self.record);
+            }
+            if let Some(reader) = &assets.geo
+                && let Some(address) = ip::parse_end_user(address.expose())
+            {
+                let place = locate(reader, address, city);
+                r.country = country(place.country).or(r.country);
+                r.region = self.push(place.region);
+                r.city = self.push(place.city);
             }
         }
         r.age_band = age_band(batch.clear(Field::DateOfBirth, row).expose(), batch.heads[row].received_at_ms);

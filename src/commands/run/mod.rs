@@ -20,6 +20,7 @@ use crate::kafka::consumer::{Generation, Place, RawConsumer};
 use crate::kafka::directives::Mark;
 use crate::kafka::topics::Admin;
 use crate::model::record::RawRecords;
+use crate::ops::assets::GeoFile;
 use crate::ops::{clock, http, keys, metrics};
 use crate::transform::enrich::device_table::DeviceTable;
 use crate::transform::enriched::Assets;
@@ -39,7 +40,7 @@ const SHUTDOWN: Duration = Duration::from_secs(9);
 pub(crate) struct Job {
     config: Config,
     rules: Rules,
-    assets: Assets,
+    assets: Tables,
     labels: metrics::TenantLabels,
     follower: directives::Follower,
     tenants: tenants::Tenants,
@@ -95,7 +96,7 @@ pub fn run(config: Config, until_caught_up: bool) -> Result<(), Failure> {
     let admin = Admin::connect(&config.kafka)?;
     let partitions = admin.partitions()?;
     let tenants = tenants::Tenants::look(&rules, &config, &partitions)?;
-    let assets = Assets { devices: DeviceTable::embedded().map_err(|e| Failure::Failed(e.to_string()))? };
+    let assets = Tables::open(&config)?;
     if config.run.threads > 0 {
         // Fails only if a pool exists, which then is as good.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(config.run.threads).build_global();
@@ -191,7 +192,8 @@ fn transform_all(job: &Job, generation: &Generation, from: &Receiver<Collected>,
             continue;
         }
         let start = Instant::now();
-        let transformed = transform(&batch.records, &job.rules, &job.assets, clock::now_ms());
+        let now_ms = clock::now_ms();
+        let transformed = transform(&batch.records, &job.rules, &job.assets.at(now_ms), now_ms);
         let prepared = Prepared {
             generation: batch.generation,
             transformed,
@@ -205,6 +207,36 @@ fn transform_all(job: &Job, generation: &Generation, from: &Receiver<Collected>,
         if to.send(prepared).is_err() {
             return;
         }
+    }
+}
+
+/// The tables that enrichment reads; the GeoIP file is followed.
+struct Tables {
+    devices: Arc<DeviceTable>,
+    geo: Option<Mutex<GeoFile>>,
+}
+
+impl Tables {
+    fn open(config: &Config) -> Result<Self, Failure> {
+        let devices = DeviceTable::embedded().map_err(|e| Failure::Failed(e.to_string()))?;
+        let file = &config.geoip.file;
+        let geo = if file.as_os_str().is_empty() {
+            None
+        } else {
+            let fault = |e| Failure::Usage(format!("geoip.file {}: {e}", file.display()));
+            Some(Mutex::new(GeoFile::open(file, clock::now_ms()).map_err(fault)?))
+        };
+        Ok(Tables { devices: Arc::new(devices), geo })
+    }
+
+    /// What is in force for one batch.
+    fn at(&self, now_ms: i64) -> Assets {
+        let geo = self.geo.as_ref().map(|file| {
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.refresh(now_ms);
+            file.reader()
+        });
+        Assets { devices: Arc::clone(&self.devices), geo }
     }
 }
 

@@ -52,7 +52,13 @@ fn host_len(text: &str) -> usize {
 /// Nothing in a path that the `url` crate would encode or reject. No branch in the loop, so that it becomes vector code.
 fn is_ordinary_path(text: &str) -> bool {
     let odd = |b: u8| {
-        !b.is_ascii_graphic() | (b == b'"') | (b == b'<') | (b == b'>') | (b'['..=b'^').contains(&b) | (b == b'`') | (b >= b'{' && b != b'~')
+        !b.is_ascii_graphic()
+            | (b == b'"')
+            | (b == b'<')
+            | (b == b'>')
+            | (b'['..=b'^').contains(&b)
+            | (b == b'`')
+            | (b >= b'{' && b != b'~')
     };
     !text.bytes().fold(false, |any, b| any | odd(b))
 }
