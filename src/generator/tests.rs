@@ -139,3 +139,37 @@ fn scripts_currencies_and_user_agents_vary() {
         assert!(all.contains(wanted), "{wanted}");
     }
 }
+
+/// The schema, its Avro twin and the generator name the same fields, and the example is what the schema says.
+#[test]
+fn schema_twin_example_and_generator_agree() {
+    let schema: Value = serde_json::from_str(include_str!("../../schemas/raw_event/raw_event.schema.json")).unwrap();
+    let twin: Value = serde_json::from_str(include_str!("../../schemas/raw_event/raw_event.avsc")).unwrap();
+    let example: Value = serde_json::from_str(include_str!("../../schemas/raw_event/example.json")).unwrap();
+    let names = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<HashSet<_>>();
+    let known = names(&schema["properties"]);
+    let twins = |fields: &Value| fields.as_array().unwrap().iter().map(|f| f["name"].as_str().unwrap().to_string()).collect::<HashSet<_>>();
+    assert_eq!(known, twins(&twin["fields"]));
+    for field in twin["fields"].as_array().unwrap() {
+        let inner = &field["type"][1]["fields"];
+        if inner.is_array() {
+            let name = field["name"].as_str().unwrap();
+            assert_eq!(names(&schema["properties"][name]["properties"]), twins(inner), "{name}");
+            if let Some(part) = example.get(name) {
+                assert!(names(part).is_subset(&twins(inner)), "{name}");
+            }
+        }
+    }
+    assert!(names(&example).is_subset(&known));
+    let generator = generator(6);
+    let mut used = HashSet::new();
+    for i in 0..5_000 {
+        let (generated, bytes) = payload(&generator, i);
+        if generated.expectation == Expectation::Good {
+            used.extend(names(&serde_json::from_slice(bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes)).unwrap()));
+        }
+    }
+    let unknown: HashSet<_> = used.difference(&known).map(String::as_str).collect();
+    assert_eq!(unknown, HashSet::from(["debug", "sdk_version"]), "meant to be unknown");
+    assert!(used.len() > 18);
+}
