@@ -105,6 +105,7 @@ fn compile_tenant(t: &TenantConfig, index: u16, keyring: &Keyring, topics: &mut 
         keys,
         subject_order: t.subject.clone(),
         clear_event_ids: t.event_id == EventIdMode::Clear,
+        exact_amounts: t.exact_amounts,
         categories,
         quarantine: topic("quarantine"),
         notices: topic("notices"),

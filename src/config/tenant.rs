@@ -97,6 +97,9 @@ pub struct TenantConfig {
     /// What ad destinations get of somebody who opted out of sale.
     #[serde(default)]
     pub opt_out_of_sale: OptOutMode,
+    /// Amounts are written as decimal text, exactly as they came, instead of doubles.
+    #[serde(default)]
+    pub exact_amounts: bool,
     /// Names of custom variables that are carried, scrubbed.
     #[serde(default)]
     pub custom: Vec<String>,

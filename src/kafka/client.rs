@@ -76,6 +76,22 @@ pub fn is_topic_fault(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// Passes librdkafka's words on to the log, quietly: its texts name hosts and topics, the end of a partition is no error.
+pub struct Quiet;
+
+impl rdkafka::client::ClientContext for Quiet {
+    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, fac: &str, _message: &str) {
+        tracing::debug!(?level, facility = fac, "librdkafka");
+    }
+    fn error(&self, error: KafkaError, _reason: &str) {
+        if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
+            tracing::warn!(%error, "kafka client");
+        }
+    }
+}
+
+impl rdkafka::consumer::ConsumerContext for Quiet {}
+
 /// Settings that every client has.
 ///
 /// Errors: a password file that cannot be read.

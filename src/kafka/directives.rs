@@ -1,6 +1,6 @@
 //! Follows `lethe.directives`: read from its start, then live; and the mark that committed offsets carry for retain's barrier.
 
-use super::client::{self, Fault, REQUEST_TIMEOUT};
+use super::client::{self, Fault, Quiet, REQUEST_TIMEOUT};
 use crate::config::kafka::KafkaConfig;
 use crate::model::directive::InForce;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -46,7 +46,7 @@ impl Mark {
 
 /// A reader of `lethe.directives`, partition 0.
 pub struct DirectiveReader {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Quiet>,
     topic: String,
 }
 
@@ -57,7 +57,7 @@ impl DirectiveReader {
     pub fn connect(config: &KafkaConfig, topic: &str) -> Result<Self, Fault> {
         let mut settings = client::consumer(config, "lethe-directives")?;
         settings.set("enable.partition.eof", "true").set("group.protocol", "classic");
-        let consumer: BaseConsumer = settings.create().map_err(|e| Fault::of_request("create consumer", &e))?;
+        let consumer: BaseConsumer<Quiet> = settings.create_with_context(Quiet).map_err(|e| Fault::of_request("create consumer", &e))?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, 0, Offset::Beginning).map_err(|e| Fault::of_request("assign directives", &e))?;
         consumer.assign(&list).map_err(|e| Fault::of_request("assign directives", &e))?;

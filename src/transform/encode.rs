@@ -9,7 +9,7 @@ use crate::model::pseudonym::write_text;
 use crate::model::record::{HeaderName, OutputChunk, OutputRecord, TopicIndex};
 use crate::model::span::Span;
 use crate::transform::avro::{long, optional_boolean, optional_double, optional_long, optional_string, string, string_with};
-use crate::transform::batch::{Batch, NumberField, Pseudonymised, Released};
+use crate::transform::batch::{Batch, Number, NumberField, Pseudonymised, Released};
 use crate::transform::enriched::Enriched;
 use crate::transform::free_text::FreeTexts;
 use crate::transform::hash::base64url16;
@@ -173,7 +173,7 @@ impl Encodable<'_> {
             return out.extend_from_slice(&[0; 7]);
         }
         let b = self.batch;
-        optional_double(b.number(NumberField::Value, row).value, out);
+        self.amount(row, b.number(NumberField::Value, row), out);
         optional_string(b.released(Released::Currency, row), out);
         self.optional_pseudonym(row, IdentifierType::OrderId, out);
         let items = b.items(row);
@@ -183,14 +183,23 @@ impl Encodable<'_> {
                 for text in item.texts {
                     self.texts.write_item_text(text, out);
                 }
-                optional_double(item.price.value, out);
+                self.amount(row, item.price, out);
                 optional_double(item.quantity.value, out);
             }
         }
         out.push(0);
-        for field in [NumberField::Payout, NumberField::Cost, NumberField::Quantity] {
-            optional_double(b.number(field, row).value, out);
+        self.amount(row, b.number(NumberField::Payout, row), out);
+        self.amount(row, b.number(NumberField::Cost, row), out);
+        optional_double(b.number(NumberField::Quantity, row).value, out);
+    }
+
+    /// A value of `["null", "double", "string"]`: the tenant chooses between arithmetic and exactness.
+    fn amount(&self, row: usize, number: Number<'_>, out: &mut Vec<u8>) {
+        if !number.is_present() || !self.tenant(row).exact_amounts {
+            return optional_double(number.value, out);
         }
+        long(2, out);
+        string_with(out, |o| super::destinations::write_number(number, o));
     }
 
     /// custom, feedback, session, age_band, zip_prefix, body.

@@ -106,6 +106,8 @@ pub struct TenantRules {
     pub subject_order: Vec<IdentifierType>,
     /// The tenant declared its event ids harmless: they stand clear in keys and records.
     pub clear_event_ids: bool,
+    /// Amounts are written as decimal text, exactly as they came, instead of doubles.
+    pub exact_amounts: bool,
     /// By [`Category`]; `None`: the category is off.
     pub categories: [Option<CategoryRules>; Category::ALL.len()],
     /// Where rejected rows go.

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Lethe's entry for the side-by-side benchmark: `PEERS_EXTRA=<this folder> ./run.sh lethe` in the benchmark's folder.
+. "$PEERS/peers.d/common.sh"
+here=$(cd "$(dirname "$0")/../.." && pwd)
+case "$1" in
+info) echo "title=Lethe"; echo eos=yes; echo translate=w1.py ;;
+build) CARGO_TARGET_DIR=${LETHE_TARGET_DIR:-$PEERS_WORK/target} cargo build --release --quiet --manifest-path "$here/Cargo.toml" ;;
+version) git -C "$here" describe --always --dirty ;;
+run)
+  lethe=${LETHE_TARGET_DIR:-$PEERS_WORK/target}/release/lethe
+  cp "$here/benches/peers/w1.toml" config.toml
+  export LETHE_KAFKA__BOOTSTRAP_SERVERS="$BOOTSTRAP" LETHE_RUN__GROUP="$GROUP"
+  # The group is new in every run and `run.groups` must name it.
+  sed -i "s/@GROUP@/$GROUP/" config.toml
+  [ -f keyring.toml ] || "$lethe" keys new --tenant acme >/dev/null
+  "$lethe" topics apply --own >/dev/null
+  exec "$lethe" run ;;
+esac
