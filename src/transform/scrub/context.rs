@@ -1,5 +1,7 @@
 //! What the words just before a number say that it is.
 
+use std::sync::LazyLock;
+
 use super::view::{View, fold_char, step};
 
 /// How far back a word may stand, in bytes.
@@ -46,11 +48,11 @@ const WORDS: [(Topic, &str); 5] = [
          insurance ppsn pps$ oib$ egn$ amka rijksregister registre niss$ insz$ cnp$ rodn ahv$ avs$ svnr sozialvers versicherungsnummer steuer idnr tin$ identifik identit identid \
          tajszam isikukood asmens personal$ national$ cf$ nip$ dowod citizen dokument documento",
     ),
-    (Topic::Version, "version ver$ v$ firmware build release fw$ versione versao wersj sdk$ driver kernel"),
+    (Topic::Version, "vers ver$ v$ verz firmware build release fw$ wersj utgava$ sdk$ driver kernel"),
 ];
 
 /// Words for things that carry numbers of their own.
-const THINGS: &str = "order commande bestell pedido ordine ordre$ encomenda zamow bestall sku$ ref$ refer referenz artik article artikel articulo artigo artykul \
+const THINGS: &str = "order commande articol partita iva$ vat$ ust$ ustid btw tva$ siret siren bestell pedido ordine ordre$ encomenda zamow bestall sku$ ref$ refer referenz artik article artikel articulo artigo artykul \
     product produkt produit producto prodotto produto item$ items$ invoice rechnung facture factura fattura fatura faktur ticket tracking sendung suivi colis envio \
     spedizion seguimiento przesyl paczk serial serien serie$ seri$ numeroserie model modell modele modelo isbn ean$ upc$ gtin imei lot$ batch charge$ chargen code codigo codice \
     kod$ kode booking reservation buchung reserva prenotazione rezerwac case$ contract vertrag contrat kundennummer policy parcel shipment section chapter kapitel chapitre \
@@ -69,7 +71,7 @@ pub(super) fn before(view: &View, at: usize) -> Option<Topic> {
     }
     let mut numbered = false;
     let mut folded = String::with_capacity(24);
-    for word in window.rsplit(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).take(REACH_WORDS) {
+    for word in window.rsplit(|c: char| !c.is_alphanumeric()).filter(|w| w.starts_with(char::is_alphabetic)).take(REACH_WORDS) {
         folded.clear();
         word.chars().take(24).for_each(|c| fold_char(c, &mut folded));
         if let Some(topic) = topic_of(&folded) {
@@ -88,19 +90,27 @@ fn window<'v>(view: &'v View, at: usize) -> &'v str {
     &text[cut..]
 }
 
-fn topic_of(word: &str) -> Option<Topic> {
-    let is = |list: &str| {
-        list.split_ascii_whitespace().any(|entry| entry.strip_suffix('$').map_or_else(|| word.starts_with(entry), |whole| word == whole))
-    };
-    if is(THINGS) {
-        return Some(Topic::Thing);
+/// The entries by their first letter, `a` to `z`, things first: looking a word up compares it with a score of them, not with all.
+static BY_LETTER: LazyLock<[Vec<(&'static str, bool, Topic)>; 26]> = LazyLock::new(|| {
+    let mut letters: [Vec<_>; 26] = std::array::from_fn(|_| Vec::new());
+    for (topic, list) in std::iter::once((Topic::Thing, THINGS)).chain(WORDS) {
+        for entry in list.split_ascii_whitespace() {
+            let (word, whole) = entry.strip_suffix('$').map_or((entry, false), |word| (word, true));
+            letters[usize::from(word.as_bytes()[0].wrapping_sub(b'a').min(25))].push((word, whole, topic));
+        }
     }
-    WORDS.iter().find(|(_, list)| is(list)).map(|(topic, _)| *topic)
+    letters
+});
+
+fn topic_of(word: &str) -> Option<Topic> {
+    let letter = usize::from(word.as_bytes().first()?.wrapping_sub(b'a'));
+    let entries = BY_LETTER.get(letter)?;
+    entries.iter().find(|(entry, whole, _)| if *whole { word == *entry } else { word.starts_with(entry) }).map(|(.., topic)| *topic)
 }
 
 /// Japanese, Chinese and Korean words, found anywhere in the window: the last one counts.
 fn unspaced_topic(window: &str) -> Option<Topic> {
-    const MARKS: [(Topic, &str); 17] = [
+    const MARKS: [(Topic, &str); 19] = [
         (Topic::Phone, "電話"),
         (Topic::Phone, "携帯"),
         (Topic::Phone, "手机"),
@@ -113,6 +123,8 @@ fn unspaced_topic(window: &str) -> Option<Topic> {
         (Topic::Card, "卡号"),
         (Topic::NationalId, "マイナンバー"),
         (Topic::NationalId, "個人番号"),
+        (Topic::Version, "バージョン"),
+        (Topic::Version, "版本"),
         (Topic::Thing, "注文"),
         (Topic::Thing, "商品"),
         (Topic::Thing, "品番"),

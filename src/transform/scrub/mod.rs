@@ -160,7 +160,8 @@ fn settle(text: &str, mut found: Vec<Found>) -> Vec<Found> {
     }
     let tags = hit::tags_in(text);
     let mut next_tag = 0;
-    found.sort_unstable_by_key(|f| (f.start, std::cmp::Reverse(f.end), f.hit));
+    // A checksum says more than a phone's shape, so of two hits on the same bytes the phone comes last.
+    found.sort_unstable_by_key(|f| (f.start, std::cmp::Reverse(f.end), f.hit == Hit::Phone, f.hit));
     found.retain(|f| {
         while tags.get(next_tag).is_some_and(|t| t.1 <= f.start) {
             next_tag += 1;

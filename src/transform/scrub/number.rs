@@ -175,7 +175,7 @@ fn longest(run: &Run, rules: &ScrubRules, from: usize, reach: usize, found: &mut
         let (start, end) = run.bounds(from, to);
         let total: usize = run.groups[from..to].iter().map(Group::len).sum();
         step(total);
-        if !(8..=DIGITS_MAX).contains(&total) || !closes(run.view, end) {
+        if !(8..=DIGITS_MAX).contains(&total) || !sane(to - from, total) || !closes(run.view, end) {
             continue;
         }
         let digits = run.digits(from, to);
@@ -203,6 +203,11 @@ fn numbered_kind(run: &Run, rules: &ScrubRules, (from, to): (usize, usize), digi
         return Some(Hit::NationalId);
     }
     None
+}
+
+/// Whether so many digits in so many groups can be one number: nobody writes single digits apart.
+pub(super) fn sane(groups: usize, digits: usize) -> bool {
+    groups <= digits / 2 + 1
 }
 
 /// Whether a number may begin here: no letter, digit, currency sign or joining mark before it.

@@ -5,7 +5,7 @@ mod plans;
 use rlibphonenumber::PHONE_NUMBER_UTIL;
 
 use super::context::{self, Topic};
-use super::number::{Run, closes, opens};
+use super::number::{Run, closes, opens, sane};
 use super::view::{View, step};
 use super::{Found, Hit, ScrubRules, card};
 use plans::{Plan, calling_code, nanp, plan_of};
@@ -89,7 +89,7 @@ fn number_at(
             || run.gap(to - 1).contains('/')
             || run.gap(to - 1).contains(' ') && (plus || run.groups[to].len() <= 3 || run.groups[to].date);
         step(to - from);
-        if total >= 7 && ended && (closes(view, end) || extension(view, end) > end) {
+        if total >= 7 && sane(to - from, total) && ended && (closes(view, end) || extension(view, end) > end) {
             let topic = *topic.get_or_insert_with(|| context::before(view, start));
             let trial = trial(run, from, to, plus, paren, topic);
             if is_known(&trial.digits, known) || is_phone(&trial, rules, budget) {
