@@ -90,8 +90,11 @@ fn window<'v>(view: &'v View, at: usize) -> &'v str {
     &text[cut..]
 }
 
+/// A word's beginning, whether it must be the whole word, and what it announces.
+type Entry = (&'static str, bool, Topic);
+
 /// The entries by their first letter, `a` to `z`, things first: looking a word up compares it with a score of them, not with all.
-static BY_LETTER: LazyLock<[Vec<(&'static str, bool, Topic)>; 26]> = LazyLock::new(|| {
+static BY_LETTER: LazyLock<[Vec<Entry>; 26]> = LazyLock::new(|| {
     let mut letters: [Vec<_>; 26] = std::array::from_fn(|_| Vec::new());
     for (topic, list) in std::iter::once((Topic::Thing, THINGS)).chain(WORDS) {
         for entry in list.split_ascii_whitespace() {
