@@ -8,14 +8,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Room, and the paths inside the crate that its production code may name. `transform` stands for its types alone where a room is given
-/// `transform::*types`.
+/// `transform::*types`. The config's text is compiled into rules once, so `config` may name, besides types, what turns text into them: the
+/// prefix of a record's schema, the program of a raw event's schema, and the modules of the destinations, whose settings are types of their own.
 const IMPORTS: [(&str, &[&str]); 10] = [
     ("lib.rs", &[]),
     ("main.rs", &["commands", "config"]),
     ("model", &[]),
     ("transform", &["model"]),
     ("lifecycle", &["model"]),
-    ("config", &["model", "lifecycle", "transform::rules", "transform::*types"]),
+    (
+        "config",
+        &[
+            "model",
+            "lifecycle",
+            "transform::rules",
+            "transform::*types",
+            "transform::avro::single_object_prefix",
+            "transform::decode::compile_avro",
+            "transform::destinations",
+        ],
+    ),
     ("kafka", &["model", "config::kafka"]),
     ("ops", &["model", "config"]),
     ("generator", &["model"]),

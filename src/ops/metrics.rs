@@ -45,7 +45,7 @@ pub fn start() -> Result<PrometheusHandle, String> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &seconds)
         .and_then(|b| b.set_buckets_for_metric(Matcher::Full("lethe_batch_rows".into()), &rows))
-        .and_then(|b| b.install_recorder().map_err(Into::into))
+        .and_then(|b| b.install_recorder())
         .map_err(|e| format!("cannot start metrics: {e}"))?;
     for (name, kind, help) in TABLE {
         match *kind {

@@ -98,11 +98,12 @@ pub struct BadSchema;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use apache_avro::{Schema, to_avro_datum, types::Value};
+    use apache_avro::{Schema, types::Value, writer::datum::GenericDatumWriter};
     use proptest::prelude::*;
 
     fn oracle(schema: &str, value: Value) -> Vec<u8> {
-        to_avro_datum(&Schema::parse_str(schema).unwrap(), value).unwrap()
+        let schema = Schema::parse_str(schema).unwrap();
+        GenericDatumWriter::builder(&schema).build().unwrap().write_value_to_vec(value).unwrap()
     }
 
     proptest! {

@@ -3,9 +3,10 @@
 use crate::model::field::Field;
 use crate::model::identifier::IdentifierType;
 use crate::model::span::Span;
+use crate::model::time::civil;
 use crate::transform::batch::{Batch, Clear};
 use crate::transform::forms::FormDrops;
-use crate::transform::normalise::{Form, Hints, Normalised, normalise};
+use crate::transform::normalise::{Day, Form, Hints, Normalised, country, normalise};
 use crate::transform::route::{Primary, Route};
 
 /// One value to be pseudonymised.
@@ -130,6 +131,22 @@ pub fn identify(batch: &Batch<'_, Clear>, routes: &[Route], hints: &[Hints], dro
     }
     ids.first.push(ids.all.len() as u32);
     ids
+}
+
+/// What each row's own fields say about its other fields. Shape: one entry a row.
+#[must_use]
+pub fn hints(batch: &Batch<'_, Clear>) -> Vec<Hints> {
+    (0..batch.rows())
+        .map(|row| {
+            let read = |field| Some(batch.clear(field, row)).filter(|t| t.is_present()).and_then(|t| country(t.expose()));
+            let today = civil(batch.heads[row].received_at_ms);
+            Hints {
+                phone_country: read(Field::PhoneCountry),
+                country: read(Field::Country),
+                today: Day { year: today.year.clamp(0, 9_999) as u16, month: today.month, day: today.day },
+            }
+        })
+        .collect()
 }
 
 /// Where an identifier stands in the raw event.

@@ -6,7 +6,6 @@ use crate::model::field::Field;
 use crate::model::record::{HeaderName, OutputChunk, RawRecords};
 use crate::model::rejected::{Gate, Reason, Rejected};
 use crate::model::span::Span;
-use crate::model::time::civil;
 use crate::transform::batch::Batch;
 use crate::transform::decode::{Dropped, decode};
 use crate::transform::destinations::{self, Skip, TABLE};
@@ -14,9 +13,9 @@ use crate::transform::encode::{Encodable, RowKey, quarantine};
 use crate::transform::enriched::{Assets, enriched};
 use crate::transform::forms::{Forms, forms};
 use crate::transform::free_text::free_texts;
-use crate::transform::identify::identify;
+use crate::transform::identify::{hints, identify};
 use crate::transform::json;
-use crate::transform::normalise::{Day, DropReason, Form, Hints, country};
+use crate::transform::normalise::{DropReason, Form};
 use crate::transform::pseudonymise::pseudonymise;
 use crate::transform::route::{Closed, Permit, Primary, Route, route};
 use crate::transform::rules::{DestinationRules, Rules};
@@ -141,21 +140,6 @@ fn piece(records: &RawRecords, range: Range<usize>, rules: &Rules, assets: &Asse
     (encoder.out, encoder.tallies)
 }
 
-/// What each row's own fields say about its other fields.
-fn hints(batch: &Batch<'_, crate::transform::batch::Clear>) -> Vec<Hints> {
-    (0..batch.rows())
-        .map(|row| {
-            let read = |field| Some(batch.clear(field, row)).filter(|t| t.is_present()).and_then(|t| country(t.expose()));
-            let today = civil(batch.heads[row].received_at_ms);
-            Hints {
-                phone_country: read(Field::PhoneCountry),
-                country: read(Field::Country),
-                today: Day { year: today.year.clamp(0, 9_999) as u16, month: today.month, day: today.day },
-            }
-        })
-        .collect()
-}
-
 struct Encoder<'e> {
     columns: Encodable<'e>,
     forms: &'e Forms,
@@ -167,7 +151,7 @@ struct Encoder<'e> {
 
 impl Encoder<'_> {
     /// Encodes all rows, good and rejected, in the order of the input.
-    fn rows(&mut self, records: &RawRecords, routes: &[Route], rejected: &mut Vec<Rejected>) {
+    fn rows(&mut self, records: &RawRecords, routes: &[Route], rejected: &mut [Rejected]) {
         rejected.sort_by_key(|r| r.row);
         let mut next = rejected.iter().peekable();
         for (row, route) in routes.iter().enumerate() {

@@ -250,7 +250,7 @@ fn check(reader: &mut RowReader<'_, '_, '_>, tenant: &str, record: &RawRecord, r
     required_text(reader, Field::EventId, is_event_id)?;
     if matches!(reader.category, Category::Events | Category::Conversions) {
         required_text(reader, Field::EventName, is_event_name)?;
-    } else if reader.wrong_type[Field::EventName as usize] || !is_event_name_or_empty(reader.row.get(Field::EventName)) {
+    } else if reader.wrong_type[Field::EventName as usize] || !is_event_name(reader.row.get(Field::EventName)) {
         reader.row.set(Field::EventName, "");
         reader.dropped.add(Field::EventName);
     }
@@ -299,10 +299,6 @@ fn is_event_id(t: &str) -> bool {
 
 fn is_event_name(t: &str) -> bool {
     t.len() <= 64 && t.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b' ' | b'.' | b':' | b'-'))
-}
-
-fn is_event_name_or_empty(t: &str) -> bool {
-    is_event_name(t)
 }
 
 fn is_word(t: &str) -> bool {
