@@ -10,9 +10,10 @@ use std::process::Command;
 /// Room, and the paths inside the crate that its production code may name. `transform` stands for its types alone where a room is given
 /// `transform::*types`. The config's text is compiled into rules once, so `config` may name, besides types, what turns text into them: the
 /// prefix of a record's schema, the program of a raw event's schema, and the modules of the destinations, whose settings are types of their own.
+/// `main.rs` names the types of its arguments, and begins the log before anything can fail.
 const IMPORTS: [(&str, &[&str]); 10] = [
     ("lib.rs", &[]),
-    ("main.rs", &["commands", "config"]),
+    ("main.rs", &["commands", "config", "model::*types", "ops::log"]),
     ("model", &[]),
     ("transform", &["model"]),
     ("lifecycle", &["model"]),
