@@ -265,3 +265,46 @@ pub fn is_topic_name(name: &str) -> bool {
     let valid = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     !name.is_empty() && name.len() <= 249 && name != "." && name != ".." && name.bytes().all(valid)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFERENCE: &str = include_str!("../../config.toml");
+
+    #[test]
+    fn the_reference_shows_the_defaults_and_is_valid() {
+        let config = load::parse(REFERENCE, std::iter::empty()).unwrap();
+        assert_eq!(config.validate(), Vec::<String>::new());
+        let mut shown: toml::Table = toml::from_str(REFERENCE).unwrap();
+        shown.remove("tenant");
+        let mut defaults = toml::Table::try_from(Config::default()).unwrap();
+        defaults.remove("tenant");
+        assert_eq!(shown, defaults, "config.toml must show every field with its default");
+    }
+
+    #[test]
+    fn every_field_of_a_tenant_is_in_the_reference() {
+        let config = load::parse(REFERENCE, std::iter::empty()).unwrap();
+        let fields = toml::Table::try_from(&config.tenant[0]).unwrap();
+        for field in fields.keys() {
+            assert!(REFERENCE.contains(field.as_str()), "config.toml does not explain tenant.{field}");
+        }
+    }
+
+    #[test]
+    fn faults_are_reported_together() {
+        let text = "[run]\nbatch_events = 0\ngroup = 'x'\n[kafka]\ncompression = 'zip'\n[[tenant]]\nid='a'\nprofile='affiliate'\nwindows={events='0s'}";
+        let faults = load::parse(text, std::iter::empty()).unwrap().validate();
+        for field in ["run.batch_events", "run.groups", "kafka.compression", "tenant a: windows.events"] {
+            assert!(faults.iter().any(|f| f.contains(field)), "{field}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn two_tenants_never_share_a_topic() {
+        let tenant = |id: &str| format!("[[tenant]]\nid='{id}'\nprofile='affiliate'\nsources=['shared.raw']\n");
+        let faults = load::parse(&(tenant("a") + &tenant("b")), std::iter::empty()).unwrap().validate();
+        assert!(faults.iter().any(|f| f.contains("shared.raw")), "{faults:?}");
+    }
+}
