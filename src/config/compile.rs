@@ -7,6 +7,8 @@ use crate::model::keyring::Keyring;
 use crate::model::record::TopicIndex;
 use crate::transform::avro::single_object_prefix;
 use crate::transform::decode::{Programs, SchemaId, compile_avro};
+use crate::transform::destinations::TABLE;
+use crate::transform::forms::Wanted;
 use crate::transform::hash::HmacKey;
 use crate::transform::rules::{CategoryRules, DestinationRules, KeyEpoch, OutputTopic, Rules, Source, TenantRules, WithoutConsent};
 use crate::transform::scrub::{ScrubRules, SpecialTerms};
@@ -35,6 +37,7 @@ pub fn compile(config: &Config, keyring: &Keyring) -> Result<Rules, Vec<String>>
         future_tolerance_ms: config.run.future_tolerance.as_millis() as i64,
         record_prefix: prefix(RECORD_SCHEMA, &mut faults),
         network_prefix: prefix(NETWORK_SCHEMA, &mut faults),
+        wanted: Default::default(),
         special_terms: SpecialTerms::builtin(),
         version: version(config),
     };
@@ -51,11 +54,26 @@ pub fn compile(config: &Config, keyring: &Keyring) -> Result<Rules, Vec<String>>
         let index = rules.tenants.len() as u16;
         rules.sources.extend(tenant.sources().into_iter().map(|topic| Source { topic, tenant: index }));
         match compile_tenant(tenant, index, keyring, &mut rules.topics) {
-            Ok(t) => rules.tenants.push(t),
+            Ok(t) => {
+                want(&t.destinations, &mut rules.wanted);
+                rules.tenants.push(t);
+            }
             Err(fault) => faults.push(format!("tenant {}: {fault}", tenant.id)),
         }
     }
     if faults.is_empty() { Ok(rules) } else { Err(faults) }
+}
+
+/// Adds the forms that a tenant's destinations want.
+fn want(destinations: &[DestinationRules], wanted: &mut Wanted) {
+    for d in destinations {
+        let forms = &mut wanted[d.destination as usize];
+        for form in (TABLE[d.destination as usize].forms)(&d.config) {
+            if !forms.contains(form) {
+                forms.push(*form);
+            }
+        }
+    }
 }
 
 fn prefix(schema: &str, faults: &mut Vec<String>) -> Vec<u8> {

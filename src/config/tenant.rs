@@ -1,6 +1,6 @@
 //! `[[tenant]]`: one controller, its sources, windows, purposes and destinations.
 
-use super::destinations::{GoogleAdsConfig, MetaConfig};
+use super::destinations::{Ga4Config, GoogleAdsConfig, MetaConfig, TiktokConfig};
 use super::profile::{Plan, Profile};
 use super::{duration, is_topic_name};
 use crate::model::category::Category;
@@ -127,9 +127,15 @@ pub struct TenantConfig {
     /// Meta.
     #[serde(default)]
     pub meta: MetaConfig,
-    /// Google Ads.
+    /// Google Ads, for its three destinations.
     #[serde(default)]
     pub google_ads: GoogleAdsConfig,
+    /// TikTok.
+    #[serde(default)]
+    pub tiktok: TiktokConfig,
+    /// GA4.
+    #[serde(default)]
+    pub ga4: Ga4Config,
 }
 
 fn default_subject() -> Vec<IdentifierType> {
@@ -287,7 +293,11 @@ impl TenantConfig {
                 faults.push(format!("tenant {id}: destinations: {} is named twice", d.as_str()));
             }
             if let Err(fault) = super::destinations::compile(self, *d) {
-                faults.push(format!("tenant {id}: {fault}"));
+                let fault = format!("tenant {id}: {fault}");
+                // The three Google destinations share their settings, and so their faults.
+                if !faults.contains(&fault) {
+                    faults.push(fault);
+                }
             }
         }
     }

@@ -78,6 +78,12 @@ impl DestinationSet {
         self.0 & other.0 != 0
     }
 
+    /// What both sets have.
+    #[must_use]
+    pub fn and(self, other: DestinationSet) -> DestinationSet {
+        DestinationSet(self.0 & other.0)
+    }
+
     /// Whether the set holds nothing.
     #[must_use]
     pub fn is_empty(self) -> bool {

@@ -62,6 +62,8 @@ pub enum HeaderName {
     NotAfter,
     /// Sending is too early until then. Units: ms since the epoch, decimal text.
     NotBefore,
+    /// What the request is addressed to: pixel, customer, conversion action, stream. Records with the same target fit in one request.
+    Target,
 }
 
 impl HeaderName {
@@ -76,6 +78,7 @@ impl HeaderName {
             HeaderName::Rules => "rules",
             HeaderName::NotAfter => "not-after",
             HeaderName::NotBefore => "not-before",
+            HeaderName::Target => "target",
         }
     }
 }

@@ -320,10 +320,22 @@ impl Batch<'_, Pseudonymised> {
     /// The page's URL as a destination may see it: path scrubbed, query reduced to UTM and the click ids in `keep`; empty when there is none.
     #[must_use]
     pub fn reduced_url(&self, row: usize, keep: &[&str]) -> String {
-        let mut out = Vec::new();
-        let _ = crate::transform::enrich::page::destination_url(self.text(Field::Url as usize, row), keep, &mut out);
-        String::from_utf8(out).unwrap_or_default()
+        reduced(self.text(Field::Url as usize, row), keep)
     }
+
+    /// The referrer's URL as a destination may see it: path scrubbed, query reduced to UTM; empty when there is none.
+    #[must_use]
+    pub fn reduced_referrer(&self, row: usize) -> String {
+        reduced(self.text(Field::Referrer as usize, row), &[])
+    }
+}
+
+fn reduced(url: &str, keep: &[&str]) -> String {
+    let mut out = Vec::new();
+    if !url.is_empty() {
+        let _ = crate::transform::enrich::page::destination_url(url, keep, &mut out);
+    }
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// Builds one row at a time; a row that turns out bad leaves nothing behind.

@@ -2,6 +2,7 @@
 //! A value that several destinations want in the same form, or whose forms turn out equal, is normalised and hashed once.
 
 use crate::model::destination::{Destination, DestinationSet};
+use crate::model::field::Field;
 use crate::model::identifier::IdentifierType;
 use crate::model::span::Span;
 use crate::transform::batch::{Batch, Clear};
@@ -11,10 +12,21 @@ use crate::transform::normalise::{DropReason, Form, Hints, Normalised, normalise
 use crate::transform::route::Route;
 
 /// The forms that each destination wants. Shape: by [`Destination`] number.
-pub type Wanted = [&'static [Form]; Destination::COUNT];
+pub type Wanted = [Vec<Form>; Destination::COUNT];
 
-/// Values dropped because they failed their rule: destination's form and why.
-pub type FormDrops = Vec<(Form, DropReason)>;
+/// A value dropped because it failed its rule.
+#[derive(Clone, Copy, Debug)]
+pub struct FormDrop {
+    /// Destinations that do not get it.
+    pub destinations: DestinationSet,
+    /// The raw field.
+    pub field: Field,
+    /// Why.
+    pub reason: DropReason,
+}
+
+/// All of them.
+pub type FormDrops = Vec<FormDrop>;
 
 /// Forms of all rows. Shape: `refs[form * rows + row]` is a range of `values`.
 pub struct Forms {
@@ -77,8 +89,9 @@ pub fn forms(
                 continue;
             }
             for row in 0..rows {
-                if routes[row].granted.intersects(wanting) {
-                    out.row(batch, identifiers, form, row, &hints[row], drops);
+                let getting = routes[row].granted.and(wanting);
+                if !getting.is_empty() {
+                    out.row(batch, identifiers, (form, getting), row, &hints[row], drops);
                 }
             }
         }
@@ -93,7 +106,16 @@ pub fn forms(
 }
 
 impl Forms {
-    fn row(&mut self, batch: &Batch<'_, Clear>, ids: &Identifiers, form: Form, row: usize, hints: &Hints, drops: &mut FormDrops) {
+    fn row(
+        &mut self,
+        batch: &Batch<'_, Clear>,
+        ids: &Identifiers,
+        (form, getting): (Form, DestinationSet),
+        row: usize,
+        hints: &Hints,
+        drops: &mut FormDrops,
+    ) {
+        let mut dropped = |reason| drops.push(FormDrop { destinations: getting, field: form.field(), reason });
         let from = self.values.len();
         let identifier = match form {
             Form::EmailPlain | Form::EmailGoogle | Form::EmailGa4 => Some(IdentifierType::Email),
@@ -104,12 +126,12 @@ impl Forms {
             // The identifier's own form is the one every other form is made from: the costly part is done once.
             Some(kind) => {
                 for value in ids.values(row, kind) {
-                    self.value(form, std::str::from_utf8(value).unwrap_or(""), hints, from, drops);
+                    self.value(form, std::str::from_utf8(value).unwrap_or(""), hints, from, &mut dropped);
                 }
             }
             None => {
                 for value in batch.clear_all(form.field(), row) {
-                    self.value(form, value.expose(), hints, from, drops);
+                    self.value(form, value.expose(), hints, from, &mut dropped);
                 }
             }
         }
@@ -117,12 +139,12 @@ impl Forms {
         self.refs[form as usize * self.rows + row] = self.shared(form, row, from, to).unwrap_or((from as u32, to as u32));
     }
 
-    fn value(&mut self, form: Form, value: &str, hints: &Hints, from: usize, drops: &mut FormDrops) {
+    fn value(&mut self, form: Form, value: &str, hints: &Hints, from: usize, dropped: &mut impl FnMut(DropReason)) {
         let start = self.arena.len();
         match normalise(form, value, hints, &mut self.arena) {
             Normalised::Dropped(reason) => {
                 self.arena.truncate(start);
-                drops.push((form, reason));
+                dropped(reason);
             }
             Normalised::Text | Normalised::AlreadyHashed => {
                 let span = Span::since(start, &self.arena);

@@ -5,8 +5,8 @@ use crate::model::identifier::IdentifierType;
 use crate::model::span::Span;
 use crate::model::time::civil;
 use crate::transform::batch::{Batch, Clear};
-use crate::transform::forms::FormDrops;
-use crate::transform::normalise::{Day, Form, Hints, Normalised, country, normalise};
+use crate::transform::forms::{FormDrop, FormDrops};
+use crate::transform::normalise::{Day, DropReason, Form, Hints, Normalised, country, normalise};
 use crate::transform::route::{Primary, Route};
 
 /// One value to be pseudonymised.
@@ -58,13 +58,14 @@ impl Identifiers {
         }
     }
 
-    fn push_form(&mut self, kind: IdentifierType, form: Form, value: &str, hints: &Hints, row_start: usize, drops: &mut FormDrops) {
+    /// Errors: the value fails its rule; nothing is pushed.
+    fn push_form(&mut self, kind: IdentifierType, form: Form, value: &str, hints: &Hints, row_start: usize) -> Result<(), DropReason> {
         let start = self.arena.len();
         self.begin(kind);
         match normalise(form, value, hints, &mut self.arena) {
             Normalised::Dropped(reason) => {
                 self.arena.truncate(start);
-                drops.push((form, reason));
+                return Err(reason);
             }
             _ => {
                 let input = Span::since(start, &self.arena);
@@ -76,6 +77,7 @@ impl Identifiers {
                 }
             }
         }
+        Ok(())
     }
 
     fn begin(&mut self, kind: IdentifierType) {
@@ -99,6 +101,12 @@ pub fn identify(batch: &Batch<'_, Clear>, routes: &[Route], hints: &[Hints], dro
         if route.closed.is_some() {
             continue;
         }
+        // Every destination takes emails and phones in some form, all made from the identifier's own.
+        let mut dropped = |field, outcome: Result<(), DropReason>| {
+            if let Err(reason) = outcome {
+                drops.push(FormDrop { destinations: route.granted, field, reason });
+            }
+        };
         let personal = route.primary == Primary::Full || route.network || !route.granted.is_empty();
         if personal {
             for kind in IdentifierType::SUBJECTS {
@@ -110,12 +118,12 @@ pub fn identify(batch: &Batch<'_, Clear>, routes: &[Route], hints: &[Hints], dro
                     }
                     IdentifierType::Email => {
                         for value in batch.clear_all(Field::Email, row) {
-                            ids.push_form(kind, Form::EmailPlain, value.expose(), &hints[row], row_start, drops);
+                            dropped(Field::Email, ids.push_form(kind, Form::EmailPlain, value.expose(), &hints[row], row_start));
                         }
                     }
                     IdentifierType::Phone => {
                         for value in batch.clear_all(Field::Phone, row) {
-                            ids.push_form(kind, Form::PhoneE164, value.expose(), &hints[row], row_start, drops);
+                            dropped(Field::Phone, ids.push_form(kind, Form::PhoneE164, value.expose(), &hints[row], row_start));
                         }
                     }
                     _ => ids.push_plain(kind, batch.clear(field_of(kind), row).expose()),

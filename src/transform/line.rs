@@ -8,14 +8,13 @@ use crate::model::rejected::{Gate, Reason, Rejected};
 use crate::model::span::Span;
 use crate::transform::batch::Batch;
 use crate::transform::decode::{Dropped, decode};
-use crate::transform::destinations::{self, Skip, TABLE};
+use crate::transform::destinations::{self, Skip, TABLE, Written};
 use crate::transform::encode::{Encodable, RowKey, quarantine};
 use crate::transform::enriched::{Assets, enriched};
-use crate::transform::forms::{Forms, forms};
+use crate::transform::forms::{FormDrop, Forms, forms};
 use crate::transform::free_text::free_texts;
 use crate::transform::identify::{hints, identify};
 use crate::transform::json;
-use crate::transform::normalise::{DropReason, Form};
 use crate::transform::pseudonymise::pseudonymise;
 use crate::transform::route::{Closed, Permit, Primary, Route, route};
 use crate::transform::rules::{DestinationRules, Rules};
@@ -52,8 +51,8 @@ pub struct Tally {
     pub destination_skipped: [[u64; Skip::ALL.len()]; Destination::COUNT],
     /// Optional fields dropped, by field.
     pub dropped: Vec<u64>,
-    /// Values that failed a form's rule, by form and reason.
-    pub form_drops: std::collections::BTreeMap<(Form, &'static str), u64>,
+    /// Values that failed a destination's rule, by destination, field and reason.
+    pub form_drops: std::collections::BTreeMap<(Destination, Field, &'static str), u64>,
     /// Personal data taken out of free text, by kind.
     pub scrubbed: std::collections::BTreeMap<&'static str, u64>,
 }
@@ -121,7 +120,7 @@ fn piece(records: &RawRecords, range: Range<usize>, rules: &Rules, assets: &Asse
     }
     let enriched = enriched(&batch, &routes, &hints, rules, assets);
     let identifiers = identify(&batch, &routes, &hints, &mut drops);
-    let forms = forms(&batch, &identifiers, &routes, &hints, &destinations::wanted(), &mut drops);
+    let forms = forms(&batch, &identifiers, &routes, &hints, &rules.wanted, &mut drops);
     let pseudonyms = pseudonymise(identifiers, &batch.heads, rules);
     let batch = batch.pseudonymised();
 
@@ -243,12 +242,12 @@ impl Encoder<'_> {
     }
 
     fn destination(&mut self, row: usize, key: RowKey, d: &DestinationRules, permit: Permit) -> Result<(), Skip> {
-        let Some(entry) = &TABLE[d.destination as usize] else { return Err(Skip::NotMapped) };
+        let entry = &TABLE[d.destination as usize];
         let start = self.out.arena.len();
         let view =
             destinations::Row { batch: self.columns.batch, forms: self.forms, enriched: self.columns.enriched, row, now_ms: self.now_ms };
-        let window = match (entry.write)(&view, &d.config, permit, &mut self.out.arena) {
-            Ok(window) => window,
+        let Written { window, target } = match (entry.write)(&view, &d.config, permit, &mut self.out.arena) {
+            Ok(written) => written,
             Err(skip) => {
                 self.out.arena.truncate(start);
                 return Err(skip);
@@ -262,6 +261,7 @@ impl Encoder<'_> {
         self.header(HeaderName::Consent, |o| o.extend_from_slice(permit.consent().as_str().as_bytes()));
         let version = &rules.version;
         self.header(HeaderName::Rules, |o| o.extend_from_slice(version.as_bytes()));
+        self.header(HeaderName::Target, |o| o.extend_from_slice(target.as_bytes()));
         self.header(HeaderName::NotAfter, |o| json::integer(window.not_after_ms, o));
         if let Some(ms) = window.not_before_ms {
             self.header(HeaderName::NotBefore, |o| json::integer(ms, o));
@@ -285,14 +285,16 @@ impl Encoder<'_> {
         records: &RawRecords,
         range: &Range<usize>,
         dropped: &Dropped,
-        drops: &[(Form, DropReason)],
+        drops: &[FormDrop],
         hits: &crate::transform::scrub::HitCounts,
     ) {
         let Some(first) = records.rows.get(range.start) else { return };
         let tally = &mut self.tallies[usize::from(self.rules.sources[usize::from(first.source)].tenant)];
         tally.dropped = dropped.0.iter().map(|n| u64::from(*n)).collect();
-        for (form, reason) in drops {
-            *tally.form_drops.entry((*form, reason.as_str())).or_default() += 1;
+        for drop in drops {
+            for destination in drop.destinations.iter() {
+                *tally.form_drops.entry((destination, drop.field, drop.reason.as_str())).or_default() += 1;
+            }
         }
         for (hit, n) in hits.iter().filter(|(_, n)| *n > 0) {
             *tally.scrubbed.entry(hit.name()).or_default() += u64::from(n);

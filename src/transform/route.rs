@@ -12,6 +12,8 @@ use crate::transform::rules::{Rules, TenantRules, WithoutConsent};
 pub struct Permit {
     consent: ConsentState,
     limited: bool,
+    ads: Option<bool>,
+    personalization: Option<bool>,
 }
 
 /// What the person said about a destination's purpose.
@@ -49,6 +51,18 @@ impl Permit {
     pub fn limited_data_use(self) -> bool {
         self.limited
     }
+
+    /// What is to be said about user data for advertising. Shape: `None`: nothing; an answer that is absent or has run out is no yes.
+    #[must_use]
+    pub fn ad_user_data(self) -> Option<bool> {
+        if self.consent == ConsentState::Denied { Some(false) } else { self.ads }
+    }
+
+    /// What is to be said about personalised advertising. Shape: as [`Permit::ad_user_data`]; an opt-out of sale is a no.
+    #[must_use]
+    pub fn ad_personalization(self) -> Option<bool> {
+        if self.consent == ConsentState::Denied || self.limited { Some(false) } else { self.personalization }
+    }
 }
 
 /// How much of the row its category's record may hold.
@@ -74,6 +88,8 @@ pub struct Route {
     /// Destinations to which a denial is forwarded.
     pub denied: DestinationSet,
     opted_out: bool,
+    ads: Option<bool>,
+    personalization: Option<bool>,
     /// Why the row is not written at all, if so.
     pub closed: Option<Closed>,
 }
@@ -95,6 +111,8 @@ impl Route {
             granted: DestinationSet::default(),
             denied: DestinationSet::default(),
             opted_out: false,
+            ads: None,
+            personalization: None,
             closed: Some(closed),
         }
     }
@@ -113,7 +131,7 @@ impl Route {
             (_, true) => ConsentState::Denied,
             _ => return None,
         };
-        Some(Permit { consent, limited: self.opted_out })
+        Some(Permit { consent, limited: self.opted_out, ads: self.ads, personalization: self.personalization })
     }
 }
 
@@ -131,6 +149,7 @@ fn route_row(head: &RowHead, tenant: &TenantRules, tolerance_ms: i64, now_ms: i6
         return Route::closed(Closed::Expired);
     }
     let consents = |basis: Basis| consents(basis, &head.consent, head, tenant, tolerance_ms);
+    let answer = |purpose, allowed: bool| if allowed { Some(true) } else { head.consent.answer(purpose).filter(|yes| !yes) };
     let age_ms = now_ms.saturating_sub(head.occurred_at_ms);
     let category = tenant.category(head.category);
     if category.is_some_and(|c| age_ms > c.window_ms) {
@@ -142,6 +161,8 @@ fn route_row(head: &RowHead, tenant: &TenantRules, tolerance_ms: i64, now_ms: i6
         granted: DestinationSet::default(),
         denied: DestinationSet::default(),
         opted_out: head.consent.opt_out_of_sale,
+        ads: answer(Purpose::Ads, consents(Basis::Ads)),
+        personalization: answer(Purpose::Personalization, consents(Basis::Personalization)),
         closed: None,
     };
     if let Some(category) = category {

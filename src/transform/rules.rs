@@ -9,6 +9,7 @@ use crate::model::record::TopicIndex;
 use crate::model::tenant::TenantId;
 use crate::transform::decode::Programs;
 use crate::transform::destinations::DestinationConfig;
+use crate::transform::forms::Wanted;
 use crate::transform::hash::HmacKey;
 use crate::transform::scrub::{ScrubRules, SpecialTerms};
 
@@ -50,6 +51,8 @@ pub struct Rules {
     pub network_prefix: Vec<u8>,
     /// Terms that speak of special categories.
     pub special_terms: SpecialTerms,
+    /// Forms that the destinations of all tenants want.
+    pub wanted: Wanted,
     /// Version of the rules, as it stands in the header `rules`.
     pub version: String,
 }

@@ -187,9 +187,15 @@ impl Committer {
                 counted::count_destination(label, d.as_str(), skip.as_str(), *n);
             }
         }
-        for ((form, reason), n) in &tally.form_drops {
-            let labels = [("tenant", label.to_owned()), ("form", form.as_str().to_owned()), ("reason", (*reason).to_owned())];
-            metrics::counter!("lethe_form_values_dropped_total", &labels).increment(*n);
+        for ((destination, field, reason), n) in &tally.form_drops {
+            let (destination, field) = (destination.as_str(), field.name());
+            let labels = [
+                ("tenant", label.to_owned()),
+                ("destination", destination.to_owned()),
+                ("field", field.to_owned()),
+                ("reason", (*reason).to_owned()),
+            ];
+            metrics::counter!("lethe_destination_fields_dropped_total", &labels).increment(*n);
         }
         for (kind, n) in &tally.scrubbed {
             metrics::counter!("lethe_scrubbed_total", "tenant" => label.to_owned(), "kind" => *kind).increment(*n);

@@ -1,66 +1,68 @@
 //! Google Ads click conversions, shape A (destinations.md §4): one element of `conversions[]`.
 
-use super::{DestinationConfig, Row, SendWindow, Skip, write_number};
-use crate::model::time::{DAY_MS, HOUR_MS, civil};
-use crate::transform::batch::{NumberField, Released};
-use crate::transform::enriched::ClickId;
+use super::google::{self, Identifier};
+use super::{DestinationConfig, Row, Skip, Written, list, write_time};
+use crate::transform::batch::Released;
 use crate::transform::json::Object;
 use crate::transform::normalise::Form;
-use crate::transform::route::Permit;
-
-/// What a tenant configures.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Digits only.
-    pub customer_id: String,
-    /// Conversion action id by canonical event name.
-    pub conversion_actions: Vec<(String, String)>,
-    /// Oldest event that is sent. Units: ms.
-    pub max_age_ms: i64,
-}
+use crate::transform::route::{ConsentState, Permit};
 
 /// Forms that a record may hold.
 pub const FORMS: &[Form] = &[Form::EmailGoogle, Form::PhoneE164];
 
+/// Most user identifiers of a conversion; an address is refused here.
+const IDENTIFIERS_MAX: usize = 5;
+
 /// Writes one conversion. Errors: see [`Skip`].
-pub fn write(row: &Row<'_>, config: &DestinationConfig, _permit: Permit, out: &mut Vec<u8>) -> Result<SendWindow, Skip> {
+pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, out: &mut Vec<u8>) -> Result<Written<'c>, Skip> {
     let DestinationConfig::GoogleAds(config) = config else { return Err(Skip::NotMapped) };
-    let name = row.released(Released::EventName);
-    let Some((_, action)) = config.conversion_actions.iter().find(|(event, _)| event.eq_ignore_ascii_case(name)) else {
-        return Err(Skip::NotMapped);
-    };
-    if row.now_ms - row.occurred_at_ms() > config.max_age_ms {
-        return Err(Skip::TooOld);
+    let action = config.actions.of(row.released(Released::EventName)).ok_or(Skip::NotMapped)?;
+    if permit.limited_data_use() {
+        return Err(Skip::OptedOut);
     }
-    let gclid = row.click_id(ClickId::Gclid);
-    if gclid.is_empty() && !row.has(Form::EmailGoogle) && !row.has(Form::PhoneE164) {
+    let mut window = row.window(config.max_age_ms)?;
+    // A denial is forwarded without identifiers, and a conversion without any is refused.
+    let click = google::click(row).filter(|_| permit.consent() != ConsentState::Denied);
+    let identified = permit.consent() != ConsentState::Denied && FORMS.iter().any(|form| !row.hashes(*form).is_empty());
+    if click.is_none() && !identified {
         return Err(Skip::BelowMinimum);
     }
-    let c = civil(row.occurred_at_ms());
     let mut o = Object::open(out);
-    o.string("conversionAction", &format!("customers/{}/conversionActions/{action}", config.customer_id));
-    let s = c.second_of_day;
-    let at = format!("{:04}-{:02}-{:02} {:02}:{:02}:{:02}+00:00", c.year, c.month, c.day, s / 3600, s / 60 % 60, s % 60);
-    o.string("conversionDateTime", &at);
-    let value = row.number(NumberField::Value);
-    if value.is_present() {
-        write_number(value, o.key("conversionValue"));
-        o.string_if("currencyCode", row.released(Released::Currency));
+    o.string("conversionAction", &action.name);
+    let at = o.key("conversionDateTime");
+    at.push(b'"');
+    write_time(row.occurred_at_ms(), b' ', "+00:00\"", at);
+    if let Some(money) = row.money() {
+        money.write_value(o.key("conversionValue"));
+        o.string("currencyCode", money.currency());
     }
-    o.string_if("gclid", gclid);
-    let ids = o.key("userIdentifiers");
-    ids.push(b'[');
-    for (name, form) in [("hashedEmail", Form::EmailGoogle), ("hashedPhoneNumber", Form::PhoneE164)] {
-        for hash in row.hashes(form) {
-            if ids.last() != Some(&b'[') {
-                ids.push(b',');
+    o.string_if("orderId", row.order_id());
+    if let Some((name, id)) = click {
+        o.string(name, id);
+    }
+    match row.action_source() {
+        "website" => o.string("conversionEnvironment", "WEB"),
+        "app" => o.string("conversionEnvironment", "APP"),
+        _ => {}
+    }
+    if identified {
+        list(google::identifiers(row, None, IDENTIFIERS_MAX), o.key("userIdentifiers"), |identifier, out| {
+            let mut object = google::ads_identifier(out);
+            match identifier {
+                Identifier::Email(hash) => object.plain("hashedEmail", hash),
+                Identifier::Phone(hash) => object.plain("hashedPhoneNumber", hash),
+                Identifier::Address(_) => {}
             }
-            let mut id = Object::open(ids);
-            id.plain(name, hash);
-            id.close();
-        }
+            object.close();
+        });
     }
-    ids.push(b']');
+    if let Some(granted) = permit.ad_user_data() {
+        let mut consent = Object::open(o.key("consent"));
+        consent.string("adUserData", if granted { "GRANTED" } else { "DENIED" });
+        consent.close();
+    }
     o.close();
-    Ok(SendWindow { not_before_ms: Some(row.occurred_at_ms() + 6 * HOUR_MS), not_after_ms: row.occurred_at_ms() + 90 * DAY_MS })
+    // When the click was is not known; it was not after the event, so that a wait from the event is long enough.
+    window.not_before_ms = Some(row.occurred_at_ms().saturating_add(config.click_wait_ms));
+    Ok(Written { window, target: &action.target })
 }

@@ -1,21 +1,31 @@
 //! Meta Conversions API (destinations.md §3): one element of `data[]`.
 
-use super::{DestinationConfig, Row, SendWindow, Skip, write_hashes, write_number};
-use crate::model::time::DAY_MS;
+use super::names::{Canonical, EventNames};
+use super::{DestinationConfig, Row, Skip, Written, item, list, number_if, write_hashes, write_number};
 use crate::transform::batch::{NumberField, Released};
 use crate::transform::enriched::ClickId;
-use crate::transform::json::Object;
+use crate::transform::json::{self, Object};
 use crate::transform::normalise::Form;
 use crate::transform::route::Permit;
 
 /// What a tenant configures.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Oldest event that is sent. Units: ms.
+    /// Pixel or dataset.
+    pub pixel_id: String,
+    /// Names of events.
+    pub events: EventNames,
+    /// Oldest event that is sent, margin for retries taken off. Units: ms.
     pub max_age_ms: i64,
+    /// The same for events in a shop. Units: ms.
+    pub physical_store_max_age_ms: i64,
+    /// Country and state of the limited-data-use flags: 0, 0 lets Meta find out.
+    pub limited_data_use_place: (u32, u32),
+    /// Sets of `user_data` keys that are too broad to match anybody.
+    pub too_broad: TooBroad,
 }
 
-/// Forms that a record may hold, with their names.
+/// Hashed members of `user_data`, in the order of the table.
 const FIELDS: [(&str, Form); 11] = [
     ("em", Form::EmailPlain),
     ("ph", Form::PhoneDigits),
@@ -30,58 +40,163 @@ const FIELDS: [(&str, Form); 11] = [
     ("external_id", Form::ExternalIdMeta),
 ];
 
-/// The same, for the table of destinations.
-pub const FORMS: &[Form] = &[
-    Form::EmailPlain,
-    Form::PhoneDigits,
-    Form::FirstNameMeta,
-    Form::LastNameMeta,
-    Form::Gender,
-    Form::BirthDate,
-    Form::CityMeta,
-    Form::StateMeta,
-    Form::ZipMeta,
-    Form::CountryMeta,
-    Form::ExternalIdMeta,
-];
+/// Members that go in clear, after the hashed ones.
+const CLEAR: [&str; 4] = ["client_ip_address", "client_user_agent", "fbc", "fbp"];
+
+/// Forms that a record may hold.
+pub const FORMS: &[Form] = &{
+    let mut forms = [Form::EmailPlain; FIELDS.len()];
+    let mut at = 0;
+    while at < FIELDS.len() {
+        forms[at] = FIELDS[at].1;
+        at += 1;
+    }
+    forms
+};
+
+/// A set of `user_data` keys: one bit each in the order of [`FIELDS`] and [`CLEAR`].
+pub type Keys = u16;
+
+/// Sets of keys that Meta refuses as too broad. Source: destinations.md §3 "Minimum", unverified, hence configurable.
+#[derive(Clone, Debug)]
+pub struct TooBroad {
+    /// An event with nothing but these is refused.
+    pub alone: Keys,
+    /// An event with exactly these is refused, whatever the user agent.
+    pub together: Vec<Keys>,
+}
+
+impl TooBroad {
+    /// The bit of a `user_data` key. Shape: `None` for a key that there is not.
+    #[must_use]
+    pub fn key(name: &str) -> Option<Keys> {
+        FIELDS.iter().map(|(key, _)| *key).chain(CLEAR).position(|key| key == name).map(|at| 1 << at)
+    }
+
+    fn refuses(&self, keys: Keys) -> bool {
+        let agent = 1 << (FIELDS.len() + 1);
+        let refused = |set: &Keys| keys == *set || (set & agent == 0 && keys & !agent == *set);
+        keys & !self.alone == 0 || self.together.iter().any(refused)
+    }
+}
 
 /// Writes one event. Errors: see [`Skip`].
-pub fn write(row: &Row<'_>, config: &DestinationConfig, _permit: Permit, out: &mut Vec<u8>) -> Result<SendWindow, Skip> {
+pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, out: &mut Vec<u8>) -> Result<Written<'c>, Skip> {
     let DestinationConfig::Meta(config) = config else { return Err(Skip::NotMapped) };
-    if row.now_ms - row.occurred_at_ms() > config.max_age_ms {
-        return Err(Skip::TooOld);
-    }
-    let mut o = Object::open(out);
-    o.string("event_name", row.released(Released::EventName));
-    o.integer("event_time", row.occurred_at_ms().div_euclid(1_000));
-    o.string("event_id", row.released(Released::EventId));
-    o.string("action_source", "website");
-    o.string_if("event_source_url", &row.url(&["fbclid"]));
-    let mut user = Object::open(o.key("user_data"));
-    for (name, form) in FIELDS {
-        let hashes = row.hashes(form);
-        if !hashes.is_empty() {
-            write_hashes(hashes, user.key(name));
-        }
-    }
-    user.string_if("client_ip_address", row.released(Released::Ip));
-    user.string_if("client_user_agent", row.released(Released::UserAgent));
-    let fbclid = row.click_id(ClickId::Fbclid);
-    if !fbclid.is_empty() {
-        user.string("fbc", &format!("fb.1.{}.{fbclid}", row.occurred_at_ms()));
-    }
-    let empty = user.is_empty();
-    user.close();
-    if empty {
+    let given = row.released(Released::EventName);
+    let name = config.events.name(given).ok_or(Skip::NotMapped)?;
+    let source = row.action_source();
+    let window = row.window(if source == "physical_store" { config.physical_store_max_age_ms } else { config.max_age_ms })?;
+    let event = Canonical::read(given);
+    let url = row.url(&["fbclid"]);
+    let on_a_page = !url.is_empty() && !row.user_agent().is_empty();
+    if (source == "website" && !on_a_page) || (event == Some(Canonical::Purchase) && row.money().is_none()) {
         return Err(Skip::BelowMinimum);
     }
-    let value = row.number(NumberField::Value);
-    if value.is_present() {
-        let mut custom = Object::open(o.key("custom_data"));
-        write_number(value, custom.key("value"));
-        custom.string_if("currency", row.released(Released::Currency));
-        custom.close();
+    let mut o = Object::open(out);
+    o.string("event_name", name);
+    o.integer("event_time", row.occurred_at_ms().div_euclid(1_000));
+    o.string("event_id", row.event_id());
+    o.string("action_source", source);
+    o.string_if("event_source_url", &url);
+    o.string_if("referrer_url", &row.referrer());
+    let keys = user_data(row, o.key("user_data"));
+    if config.too_broad.refuses(keys) {
+        return Err(Skip::BelowMinimum);
     }
+    if permit.limited_data_use() {
+        o.key("data_processing_options").extend_from_slice(br#"["LDU"]"#);
+        o.integer("data_processing_options_country", config.limited_data_use_place.0.into());
+        o.integer("data_processing_options_state", config.limited_data_use_place.1.into());
+    }
+    custom_data(row, event, &mut o);
     o.close();
-    Ok(SendWindow { not_before_ms: None, not_after_ms: row.occurred_at_ms() + 7 * DAY_MS })
+    Ok(Written { window, target: &config.pixel_id })
+}
+
+/// Writes `user_data`. Shape: returns the keys that it has.
+fn user_data(row: &Row<'_>, out: &mut Vec<u8>) -> Keys {
+    let mut user = Object::open(out);
+    let mut keys = 0;
+    for (at, (name, form)) in FIELDS.iter().enumerate() {
+        let hashes = row.hashes(*form);
+        if !hashes.is_empty() {
+            write_hashes(hashes, user.key(name));
+            keys |= 1 << at;
+        }
+    }
+    let address = row.ip().map(|ip| ip.to_string()).unwrap_or_default();
+    let fbc = fbc(row);
+    let clear = [address.as_str(), row.user_agent(), &fbc, browser_cookie(row.cookie(Released::Fbp))];
+    for (at, (name, value)) in CLEAR.into_iter().zip(clear).enumerate() {
+        if !value.is_empty() {
+            user.string(name, value);
+            keys |= 1 << (FIELDS.len() + at);
+        }
+    }
+    user.close();
+    keys
+}
+
+/// `fbc`: the cookie, unless the page's URL carries a click of its own; then, and without a cookie, it is built from the click id.
+/// Source: destinations.md §3 "fbc".
+fn fbc(row: &Row<'_>) -> String {
+    let cookie = browser_cookie(row.cookie(Released::Fbc));
+    let clicked = row.url_click_id(ClickId::Fbclid);
+    if !cookie.is_empty() && (clicked.is_empty() || cookie.split('.').nth(3) == Some(clicked)) {
+        return cookie.to_owned();
+    }
+    let click = if clicked.is_empty() { row.cookie(Released::Fbclid) } else { clicked };
+    if click.is_empty() || click.contains('.') {
+        return String::new();
+    }
+    format!("fb.1.{}.{click}", row.occurred_at_ms())
+}
+
+/// A `_fbc` or `_fbp` cookie, untouched; empty if it has not the four or five parts of one.
+fn browser_cookie(cookie: &str) -> &str {
+    let parts = cookie.split('.').count();
+    let filled = cookie.split('.').all(|part| !part.is_empty());
+    if cookie.starts_with("fb.") && (4..=5).contains(&parts) && filled { cookie } else { "" }
+}
+
+/// Writes `custom_data`, left out when there is nothing to say.
+fn custom_data(row: &Row<'_>, event: Option<Canonical>, o: &mut Object<'_>) {
+    let (money, order) = (row.money(), row.order_id());
+    let items = || row.items().iter().filter(|i| !i.texts[item::ID].is_empty());
+    let any = items().next().is_some();
+    if money.is_none() && order.is_empty() && !any {
+        return;
+    }
+    let mut custom = Object::open(o.key("custom_data"));
+    if let Some(money) = money {
+        money.write_value(custom.key("value"));
+        custom.string("currency", money.currency());
+    }
+    custom.string_if("order_id", order);
+    if any {
+        custom.string("content_type", "product");
+        list(items(), custom.key("content_ids"), |i, out| json::string(i.texts[item::ID], out));
+        list(items(), custom.key("contents"), |i, out| {
+            let mut content = Object::open(out);
+            content.string("id", i.texts[item::ID]);
+            number_if(&mut content, "quantity", i.quantity);
+            number_if(&mut content, "item_price", i.price);
+            content.close();
+        });
+    }
+    if matches!(event, Some(Canonical::BeginCheckout | Canonical::Purchase)) {
+        num_items(row, any, &mut custom);
+    }
+    custom.close();
+}
+
+/// Writes how many things are bought: an item that does not say how many is one.
+fn num_items(row: &Row<'_>, any: bool, custom: &mut Object<'_>) {
+    if !any {
+        return number_if(custom, "num_items", row.number(NumberField::Quantity));
+    }
+    let quantity = |n: f64| if n.is_nan() { 1.0 } else { n };
+    let sum: f64 = row.items().iter().filter(|i| !i.texts[item::ID].is_empty()).map(|i| quantity(i.quantity.value)).sum();
+    write_number(crate::transform::batch::Number { value: sum, text: "" }, custom.key("num_items"));
 }
