@@ -152,7 +152,9 @@ mod tests {
         fn numbers_read_back(n in proptest::num::f64::NORMAL | proptest::num::f64::ZERO) {
             let mut out = Vec::new();
             number(n, &mut out);
-            prop_assert_eq!(serde_json::from_slice::<f64>(&out).unwrap(), n);
+            // The standard library reads exactly; serde_json, by default, within one unit in the last place.
+            prop_assert_eq!(std::str::from_utf8(&out).unwrap().parse::<f64>().unwrap(), n);
+            prop_assert!(serde_json::from_slice::<f64>(&out).is_ok());
         }
     }
 
