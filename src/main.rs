@@ -22,10 +22,36 @@ struct Cli {
 enum Command {
     /// Consume raw events, transform them, produce pseudonymised and destination records, exactly once.
     Run(UntilCaughtUp),
+    /// Enforce every window: tombstones, and the bytes really gone.
+    Retain(UntilCaughtUp),
+    /// Show every governed topic: window, horizon, oldest record, next due, pending.
+    Status {
+        /// One tenant only.
+        #[arg(long, value_parser = tenant_id)]
+        tenant: Option<TenantId>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make and mend topics.
+    Topics {
+        #[command(subcommand)]
+        action: TopicsAction,
+    },
     /// Make, rotate or destroy a tenant's pseudonymisation key.
     Keys {
         #[command(subcommand)]
         action: KeysAction,
+    },
+}
+
+#[derive(Subcommand)]
+enum TopicsAction {
+    /// Make the topics that the config wants and mend their settings.
+    Apply {
+        /// Change nothing; explain each setting.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -73,6 +99,9 @@ fn call(cli: Cli) -> Result<(), Failure> {
     let config = || -> Result<Config, Failure> { Ok(load(&cli.config, std::env::vars())?) };
     match cli.command {
         Command::Run(flags) => commands::run::run(config()?, flags.until_caught_up),
+        Command::Retain(flags) => commands::retain::retain(&config()?, flags.until_caught_up),
+        Command::Status { tenant, json } => commands::status::status(&config()?, tenant.as_ref(), json),
+        Command::Topics { action: TopicsAction::Apply { dry_run } } => commands::topics::apply(&config()?, dry_run),
         Command::Keys { action } => {
             let config = config()?;
             match action {

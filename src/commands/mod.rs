@@ -1,8 +1,11 @@
 //! One journey each, wiring only.
 
 pub mod keys;
+pub mod retain;
 pub mod run;
 mod signals;
+pub mod status;
+pub mod topics;
 
 use crate::config::ConfigError;
 use crate::kafka::client::Fault;
@@ -45,4 +48,10 @@ impl From<Fault> for Failure {
     fn from(e: Fault) -> Self {
         Failure::Failed(e.to_string())
     }
+}
+
+/// Host name and process id: unlike any other, but not stable over a restart.
+fn default_instance() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), std::process::id())
 }

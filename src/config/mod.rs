@@ -2,6 +2,7 @@
 
 pub mod compile;
 pub mod destinations;
+pub mod governed;
 pub mod kafka;
 pub mod load;
 pub mod profile;
@@ -93,11 +94,25 @@ pub struct RetainConfig {
     pub http: String,
     /// Lowers the floors, so that windows of seconds are possible. Never in production.
     pub testing: bool,
+    /// Name of this process, as in `run.instance`.
+    pub instance: String,
+    /// A transaction ends after so many tombstones.
+    pub batch_records: usize,
+    /// A transaction ends after so long: it keeps readers of the topic waiting.
+    #[serde(with = "duration")]
+    pub batch_wait: Duration,
 }
 
 impl Default for RetainConfig {
     fn default() -> Self {
-        RetainConfig { group: "lethe-retain".into(), http: "127.0.0.1:9465".into(), testing: false }
+        RetainConfig {
+            group: "lethe-retain".into(),
+            http: "127.0.0.1:9465".into(),
+            testing: false,
+            instance: String::new(),
+            batch_records: 200_000,
+            batch_wait: Duration::from_secs(1),
+        }
     }
 }
 
@@ -182,7 +197,7 @@ impl Config {
         let mut faults = Vec::new();
         self.kafka.validate(&mut faults);
         self.run.validate(&mut faults);
-        listener("retain.http", &self.retain.http, &mut faults);
+        self.retain.validate(&mut faults);
         for (field, value) in [("run.group", &self.run.group), ("retain.group", &self.retain.group)] {
             if value.is_empty() {
                 faults.push(format!("{field}: must not be empty"));
@@ -211,6 +226,9 @@ impl Config {
             tenant.validate(&mut faults);
         }
         self.check_topics(&mut faults);
+        if faults.is_empty() {
+            faults.extend(self.governed().err().into_iter().flatten());
+        }
         faults
     }
 
@@ -246,11 +264,30 @@ impl RunConfig {
         between("batch_wait (in ms)", self.batch_wait.as_millis() as usize, 1, 10_000);
         between("threads", self.threads, 0, 256);
         between("future_tolerance (in s)", self.future_tolerance.as_secs() as usize, 0, 86_400);
-        if !self.instance.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+        if !is_instance(&self.instance) {
             faults.push("run.instance: letters, digits, '-', '_' and '.' only".into());
         }
         listener("run.http", &self.http, faults);
     }
+}
+
+impl RetainConfig {
+    fn validate(&self, faults: &mut Vec<String>) {
+        listener("retain.http", &self.http, faults);
+        if !(1..=1_000_000).contains(&self.batch_records) {
+            faults.push("retain.batch_records: must be between 1 and 1000000".into());
+        }
+        if !(1..=5_000).contains(&self.batch_wait.as_millis()) {
+            faults.push("retain.batch_wait: must be between 1ms and 5s".into());
+        }
+        if !is_instance(&self.instance) {
+            faults.push("retain.instance: letters, digits, '-', '_' and '.' only".into());
+        }
+    }
+}
+
+fn is_instance(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 fn listener(field: &str, value: &str, faults: &mut Vec<String>) {

@@ -184,9 +184,18 @@ impl TenantConfig {
         }
     }
 
-    /// How late a row may be. Units: ms. Errors: names the field.
+    /// How late a row may be. By default as late as its raw record lives, but at most a quarter of the tenant's shortest window, which
+    /// counts from receipt: a window of a day would otherwise be over when its last rows are written. Units: ms. Errors: names the field.
     pub fn max_lateness_ms(&self) -> Result<i64, String> {
-        if self.max_lateness.is_empty() { self.other_window_ms("raw") } else { self.read_ms("max_lateness", &self.max_lateness) }
+        if !self.max_lateness.is_empty() {
+            return self.read_ms("max_lateness", &self.max_lateness);
+        }
+        let raw = self.other_window_ms("raw")?;
+        let categories = Category::ALL.into_iter().filter_map(|c| self.window_ms(c).ok().flatten());
+        let dest = self.other_window_ms("dest").ok().filter(|_| !self.destinations.is_empty());
+        let shortest = categories.chain(dest).min().unwrap_or(raw);
+        // No window of less than some hours can be kept outside of tests: the hour is for tests alone.
+        Ok(raw.min((shortest / 4).max(HOUR_MS)))
     }
 
     /// How long a consent counts. Units: ms. Errors: names the field.

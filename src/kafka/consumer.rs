@@ -3,11 +3,12 @@
 use super::client::{self, Fault, REQUEST_TIMEOUT};
 use super::directives::Mark;
 use crate::config::kafka::KafkaConfig;
+use crate::model::header;
 use crate::model::record::RawRecords;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Message, Timestamp};
+use rdkafka::message::{Headers, Message, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,7 +98,23 @@ impl ConsumerContext for Group {
 /// A partition of a source. Shape: source index in the rules, partition.
 pub type Place = (u16, i32);
 
-/// A member of the group that reads raw topics.
+/// A record that is looked at and not kept.
+pub struct Lent<'m> {
+    /// Topic and partition.
+    pub place: Place,
+    /// Offset.
+    pub offset: i64,
+    /// When the broker stored it. Units: ms since the epoch.
+    pub stored_at_ms: i64,
+    /// Its key; empty for none.
+    pub key: &'m [u8],
+    /// How long its value is; `None` for a null value.
+    pub value_bytes: Option<usize>,
+    /// Its header `lethe`.
+    pub header: Option<&'m [u8]>,
+}
+
+/// A member of a group that reads topics: raw ones for `run`, governed ones for `retain`.
 pub struct RawConsumer {
     consumer: BaseConsumer<Group>,
     sources: Vec<String>,
@@ -155,6 +172,29 @@ impl RawConsumer {
         Ok(Polled::Record)
     }
 
+    /// Takes one record, waiting for at most `wait`, and lends it to `take`. Returns whether one came. Errors: see [`Fault`].
+    pub fn lend(&self, wait: Duration, take: impl FnOnce(Lent<'_>)) -> Result<bool, Fault> {
+        let message = match self.consumer.poll(wait) {
+            None => return Ok(false),
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),
+            Some(Err(e)) => return Err(consume_fault(&e)),
+            Some(Ok(message)) => message,
+        };
+        if let Some(source) = self.index.get(message.topic()) {
+            let headers = message.headers();
+            let header = headers.and_then(|h| h.iter().find(|h| h.key == header::NAME).and_then(|h| h.value));
+            take(Lent {
+                place: (*source, message.partition()),
+                offset: message.offset(),
+                stored_at_ms: message.timestamp().to_millis().unwrap_or(0),
+                key: message.key().unwrap_or_default(),
+                value_bytes: message.payload().map(<[u8]>::len),
+                header,
+            });
+        }
+        Ok(true)
+    }
+
     /// The name of a source.
     #[must_use]
     pub fn source(&self, source: u16) -> &str {
@@ -182,6 +222,12 @@ impl RawConsumer {
 
     /// Committed offsets and their marks; read as stable offsets. Shape: places without a commit are left out. Errors: the brokers do not answer.
     pub fn committed(&self, places: &[Place]) -> Result<HashMap<Place, (i64, Option<Mark>)>, Fault> {
+        let texts = self.committed_texts(places)?;
+        Ok(texts.into_iter().map(|(place, (offset, text))| (place, (offset, Mark::read(&text)))).collect())
+    }
+
+    /// Committed offsets and their metadata. Shape and errors: as [`RawConsumer::committed`].
+    pub fn committed_texts(&self, places: &[Place]) -> Result<HashMap<Place, (i64, String)>, Fault> {
         let list = self
             .consumer
             .committed_offsets(self.list(places), REQUEST_TIMEOUT)
@@ -189,7 +235,7 @@ impl RawConsumer {
         let elements = list.elements();
         let found = elements.iter().filter_map(|e| {
             let place = (*self.index.get(e.topic())?, e.partition());
-            Some((place, (e.offset().to_raw().filter(|o| *o >= 0)?, Mark::read(e.metadata()))))
+            Some((place, (e.offset().to_raw().filter(|o| *o >= 0)?, e.metadata().to_owned())))
         });
         Ok(found.collect())
     }

@@ -3,5 +3,6 @@
 pub mod client;
 pub mod consumer;
 pub mod directives;
+pub mod readback;
 pub mod topics;
 pub mod transaction;

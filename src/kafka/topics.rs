@@ -5,6 +5,7 @@ use crate::config::kafka::KafkaConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap};
 
 /// A topic as it should be.
@@ -56,6 +57,32 @@ impl Admin {
         Ok(metadata.topics().iter().filter(|t| t.error().is_none()).map(|t| (t.name().to_owned(), t.partitions().len() as u32)).collect())
     }
 
+    /// How many brokers there are. Errors: no broker answers.
+    pub fn brokers(&self) -> Result<usize, Fault> {
+        let metadata = self.client.inner().fetch_metadata(None, REQUEST_TIMEOUT).map_err(|e| Fault::of_request("no broker answers", &e))?;
+        Ok(metadata.brokers().len())
+    }
+
+    /// Settings of the brokers themselves, of each name the largest number that a broker has. Shape: in the order of `names`; `None` where no
+    /// broker tells. Errors: no broker answers.
+    pub fn broker_numbers<const N: usize>(&self, names: [&str; N]) -> Result<[Option<i64>; N], Fault> {
+        let metadata = self.client.inner().fetch_metadata(None, REQUEST_TIMEOUT).map_err(|e| Fault::of_request("no broker answers", &e))?;
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+        let mut found = [None; N];
+        for broker in metadata.brokers() {
+            // A broker that refuses to tell (no permission on the cluster) leaves Kafka's own defaults standing.
+            let asked = [ResourceSpecifier::Broker(broker.id())];
+            let Ok(answers) = self.runtime.block_on(self.client.describe_configs(&asked, &options)) else { continue };
+            for entry in answers.into_iter().filter_map(Result::ok).flat_map(|r| r.entries) {
+                if let Some(at) = names.iter().position(|n| *n == entry.name) {
+                    let value = entry.value.and_then(|v| v.parse::<i64>().ok());
+                    found[at] = found[at].max(value);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// The settings of existing topics. Shape: by topic, by setting: value. Errors: the brokers refuse.
     pub fn settings(&self, topics: &[String]) -> Result<HashMap<String, HashMap<String, Setting>>, Fault> {
         let resources: Vec<ResourceSpecifier<'_>> = topics.iter().map(|t| ResourceSpecifier::Topic(t)).collect();
@@ -100,6 +127,19 @@ impl Admin {
             }
         }
         Ok(changes)
+    }
+
+    /// Deletes what lies before an offset in each partition (topic, partition, offset). Errors: the brokers refuse.
+    pub fn delete_before(&self, places: &[(String, i32, i64)]) -> Result<(), Fault> {
+        let mut list = TopicPartitionList::with_capacity(places.len());
+        for (topic, partition, offset) in places {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).map_err(|e| Fault::of_request("delete records", &e))?;
+        }
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
+        let done =
+            self.runtime.block_on(self.client.delete_records(&list, &options)).map_err(|e| Fault::Retry(format!("delete records: {e}")))?;
+        let failed = done.elements().iter().find_map(|e| Some((e.topic().to_owned(), e.error().err()?)));
+        failed.map_or(Ok(()), |(topic, e)| Err(Fault::Retry(format!("delete records of {topic}: {e}"))))
     }
 
     /// Carries changes out. Errors: the brokers refuse; what was done before stays done.

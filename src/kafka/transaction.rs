@@ -141,7 +141,19 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Produces a tombstone, or any record by its parts.
+    /// Produces a null value under a key, to the partition where its record is. `header`: what goes into the header `lethe`.
+    ///
+    /// Errors: as [`Transaction::produce`].
+    pub fn tombstone(&self, topic: &str, partition: i32, key: &[u8], header: Option<&[u8]>) -> Result<(), Fault> {
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(partition).key(key);
+        if let Some(value) = header {
+            let name = crate::model::header::NAME;
+            record = record.headers(OwnedHeaders::new_with_capacity(1).insert(Header { key: name, value: Some(value) }));
+        }
+        self.send(record)
+    }
+
+    /// Produces any record by its parts.
     ///
     /// Errors: as [`Transaction::produce`].
     pub fn send(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Fault> {

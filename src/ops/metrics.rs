@@ -35,6 +35,20 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     ("lethe_records_bytes_total", "counter", "Bytes by direction: in, out."),
     ("lethe_tenant_paused", "gauge", "1 while the tenant stands still, by tenant and cause: directive, topic."),
     ("lethe_directives_offset", "gauge", "Everything before this offset of lethe.directives has been taken in."),
+    (
+        "lethe_retention_overdue_seconds",
+        "gauge",
+        "How far the oldest thing in a topic, value or key, is past its window, by tenant and topic; 0 is in time. Alert on it.",
+    ),
+    ("lethe_retention_window_seconds", "gauge", "The window, by tenant and topic."),
+    ("lethe_retention_oldest_record_seconds", "gauge", "Age of the oldest record that is still there, by tenant and topic."),
+    ("lethe_retention_next_due_seconds", "gauge", "Time until the next record is due, by tenant and topic."),
+    ("lethe_retention_cursor_lag_seconds", "gauge", "How late the cursor is, by tenant and topic."),
+    ("lethe_retention_pending_partitions", "gauge", "Partitions that hold tombstones, or values that have one, by tenant and topic."),
+    ("lethe_retention_pending_bytes", "gauge", "Keys and values whose tombstones are written and not yet seen gone, by tenant and topic."),
+    ("lethe_retention_tombstones_total", "counter", "Tombstones committed, by tenant and topic."),
+    ("lethe_retention_rolls_total", "counter", "Roll records written to idle partitions, by tenant and topic."),
+    ("lethe_retention_faults_total", "counter", "Turns that failed and were taken up again."),
     ("lethe_directives_unreadable", "gauge", "Records of lethe.directives that could not be read."),
 ];
 

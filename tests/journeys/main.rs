@@ -27,3 +27,5 @@
 mod support;
 
 mod broker_answers;
+mod topics_applied;
+mod window_elapsed;

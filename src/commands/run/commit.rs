@@ -31,7 +31,7 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) fn new(job: Arc<Job>, consumer: Arc<RawConsumer>, generation: Arc<Generation>, worker: u16) -> Self {
         let run = &job.config.run;
-        let instance = if run.instance.is_empty() { default_instance() } else { run.instance.clone() };
+        let instance = if run.instance.is_empty() { crate::commands::default_instance() } else { run.instance.clone() };
         let id = format!("{}-{instance}-{worker}", run.group);
         Committer { job, consumer, generation, id, fenced: Vec::new() }
     }
@@ -201,10 +201,4 @@ impl Committer {
             metrics::counter!("lethe_scrubbed_total", "tenant" => label.to_owned(), "kind" => *kind).increment(*n);
         }
     }
-}
-
-/// Host name and process id: unlike any other, but not stable over a restart.
-fn default_instance() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}-{}", host.trim(), std::process::id())
 }

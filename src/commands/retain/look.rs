@@ -1,0 +1,171 @@
+//! The look: what is left in each partition, which of them need a roll, and the figures that operators watch. Its cost is a record or two a
+//! partition, whatever the size of the topic.
+
+use super::Retain;
+use super::partition::PartitionState;
+use crate::config::governed::Governed;
+use crate::kafka::client::Fault;
+use crate::kafka::consumer::Place;
+use crate::kafka::readback::Left;
+use crate::lifecycle::retention::Pending;
+use crate::model::time::SECOND_MS;
+use std::collections::{BTreeMap, HashMap};
+
+/// How often one overdue partition is logged. Units: ms.
+const COMPLAIN_EVERY_MS: i64 = 60 * SECOND_MS;
+
+/// One topic's figures over the partitions of this process.
+#[derive(Default)]
+struct Figures {
+    overdue_ms: i64,
+    oldest_ms: Option<i64>,
+    next_due_ms: Option<i64>,
+    late_ms: i64,
+    pending: u64,
+    pending_bytes: u64,
+}
+
+impl Retain<'_> {
+    /// Looks at every partition of this process. Units: `now_ms` in ms since the epoch.
+    pub(super) fn look(&mut self, now_ms: i64) -> Result<(), Fault> {
+        let oldest = self.oldest()?;
+        let positions = self.consumer.positions();
+        let mut figures: BTreeMap<u16, Figures> = BTreeMap::new();
+        let (mut rolls, mut saves) = (Vec::new(), Vec::new());
+        let places: Vec<Place> = self.partitions.keys().copied().collect();
+        for place in places {
+            let left = self.follow_end(place, positions.get(&place).copied(), oldest.get(&place), now_ms)?;
+            let Some(state) = self.partitions.get_mut(&place) else { continue };
+            let governed = &self.governed[usize::from(place.0)];
+            if needs_roll(state, governed, now_ms) {
+                rolls.push(place);
+            }
+            if state.unsaved || state.committed != Some(state.next) || state.saved_directives != self.in_force.next_offset {
+                saves.push(place);
+            }
+            let f = figures.entry(place.0).or_default();
+            measure(f, governed, place, state, oldest.get(&place), left.as_ref(), now_ms);
+        }
+        self.settle(&rolls, &saves)?;
+        for place in &rolls {
+            let governed = &self.governed[usize::from(place.0)];
+            let tags = [("tenant", self.labels.of(&governed.tenant).to_owned()), ("topic", governed.topic.clone())];
+            metrics::counter!("lethe_retention_rolls_total", &tags).increment(1);
+            if let Some(state) = self.partitions.get_mut(place) {
+                state.last_append_ms = now_ms;
+                state.pending.iter_mut().for_each(|p| p.rolls += 1);
+                // Our own append is not the traffic of others.
+                state.end = self.consumer.watermarks(*place)?.1;
+            }
+        }
+        self.publish(&figures, now_ms);
+        Ok(())
+    }
+
+    /// The first record of every partition, uncommitted ones included.
+    fn oldest(&self) -> Result<HashMap<Place, Left>, Fault> {
+        let mut by_topic: BTreeMap<u16, Vec<(i32, i64)>> = BTreeMap::new();
+        for (source, partition) in self.partitions.keys() {
+            by_topic.entry(*source).or_default().push((*partition, 0));
+        }
+        let mut found = HashMap::new();
+        for (source, from) in by_topic {
+            let first = self.readback.first_at(&self.governed[usize::from(source)].topic, &from)?;
+            found.extend(first.into_iter().map(|(partition, left)| ((source, partition), left)));
+        }
+        Ok(found)
+    }
+
+    /// Brings a partition's end and pending up to date. Returns the first tombstone that is left, where it was worth looking.
+    fn follow_end(&mut self, place: Place, position: Option<i64>, oldest: Option<&Left>, now_ms: i64) -> Result<Option<Left>, Fault> {
+        let (_, end) = self.consumer.watermarks(place)?;
+        let governed = &self.governed[usize::from(place.0)];
+        let Some(state) = self.partitions.get_mut(&place) else { return Ok(None) };
+        if end != state.end {
+            (state.end, state.last_append_ms) = (end, now_ms);
+        }
+        if state.parked.is_none()
+            && let Some(position) = position
+        {
+            // Past the marks of transactions and what was aborted: nothing to decide there.
+            state.next = state.next.max(position);
+        }
+        state.at_end = state.parked.is_none() && state.next >= end;
+        state.behind = oldest.is_some_and(|left| left.offset < state.next && !left.is_roll);
+        if state.behind && state.pending.is_none() {
+            state.pending = Some(Pending::new(end, now_ms));
+            state.unsaved = true;
+        }
+        let Some(pending) = &mut state.pending else { return Ok(None) };
+        pending.until = pending.until.min(end);
+        if !pending.may_be_clean(&governed.governance.timing, now_ms) {
+            return Ok(None);
+        }
+        let left = self.readback.first_tombstone(&governed.topic, place.1, pending.from, pending.until)?;
+        match &left {
+            Some(left) => pending.from = left.offset,
+            None if !state.behind => {
+                (state.pending, state.pending_bytes, state.unsaved) = (None, 0, true);
+            }
+            None => pending.from = pending.until,
+        }
+        Ok(left)
+    }
+
+    fn publish(&self, figures: &BTreeMap<u16, Figures>, now_ms: i64) {
+        let seconds = |ms: i64| ms as f64 / SECOND_MS as f64;
+        for (source, f) in figures {
+            let governed = &self.governed[usize::from(*source)];
+            let tags = [("tenant", self.labels.of(&governed.tenant).to_owned()), ("topic", governed.topic.clone())];
+            metrics::gauge!("lethe_retention_overdue_seconds", &tags).set(seconds(f.overdue_ms));
+            metrics::gauge!("lethe_retention_window_seconds", &tags).set(seconds(governed.governance.window_ms));
+            metrics::gauge!("lethe_retention_oldest_record_seconds", &tags).set(f.oldest_ms.map_or(0.0, |at| seconds(now_ms - at)));
+            metrics::gauge!("lethe_retention_next_due_seconds", &tags).set(f.next_due_ms.map_or(0.0, |at| seconds(at - now_ms)));
+            metrics::gauge!("lethe_retention_cursor_lag_seconds", &tags).set(seconds(f.late_ms));
+            metrics::gauge!("lethe_retention_pending_partitions", &tags).set(f.pending as f64);
+            metrics::gauge!("lethe_retention_pending_bytes", &tags).set(f.pending_bytes as f64);
+        }
+        metrics::gauge!("lethe_directives_offset").set(self.in_force.next_offset as f64);
+    }
+}
+
+fn needs_roll(state: &PartitionState, governed: &Governed, now_ms: i64) -> bool {
+    state.pending.as_ref().is_some_and(|p| p.needs_roll(&governed.governance.timing, state.last_append_ms, now_ms))
+}
+
+/// Adds one partition to its topic's figures, and says so where something is there past its window.
+fn measure(
+    f: &mut Figures,
+    governed: &Governed,
+    place: Place,
+    state: &mut PartitionState,
+    oldest: Option<&Left>,
+    tombstone: Option<&Left>,
+    now_ms: i64,
+) {
+    let times = &governed.governance;
+    let overdue = |left: &Left| if left.is_roll { 0 } else { times.overdue_ms(left.stored_at_ms, left.is_null, now_ms) };
+    let overdue_ms = oldest.into_iter().chain(tombstone).map(overdue).max().unwrap_or(0);
+    f.overdue_ms = f.overdue_ms.max(overdue_ms);
+    if let Some(left) = oldest.filter(|left| !left.is_roll) {
+        f.oldest_ms = Some(f.oldest_ms.map_or(left.stored_at_ms, |at| at.min(left.stored_at_ms)));
+    }
+    if let Some(held) = &state.parked {
+        f.next_due_ms = Some(f.next_due_ms.map_or(held.due_ms, |at| at.min(held.due_ms)));
+        f.late_ms = f.late_ms.max(now_ms - held.due_ms);
+    } else if let Some(left) = oldest.filter(|left| left.offset >= state.next && !left.is_null) {
+        // Not read yet: a stuck last stable offset shows here.
+        f.late_ms = f.late_ms.max(now_ms - times.due_ms(left.stored_at_ms));
+    }
+    f.pending += u64::from(state.pending.is_some());
+    f.pending_bytes += state.pending_bytes;
+    if overdue_ms > 0 && now_ms - state.complained_ms >= COMPLAIN_EVERY_MS {
+        state.complained_ms = now_ms;
+        let cause = if state.next > oldest.map_or(0, |left| left.offset) {
+            "its tombstone is written and the broker has not cleaned it: is the log cleaner alive, is a transaction hanging?"
+        } else {
+            "the cursor has not reached it: was retain down, is a transaction hanging before it?"
+        };
+        tracing::warn!(topic = governed.topic, partition = place.1, overdue_s = overdue_ms / SECOND_MS, cause, "a window is overdue");
+    }
+}

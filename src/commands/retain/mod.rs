@@ -1,0 +1,209 @@
+//! `lethe retain`: every window enforced with tombstones, and the bytes really gone.
+//!
+//! One thread, one consumer of the group, one transactional producer. A turn of the loop:
+//!
+//! ```text
+//! wake parked partitions -> read what is due, a tombstone each -> commit tombstones and cursor -> look: read back, roll, trim, measure
+//! ```
+//! Nothing is kept on disk: the cursor is the group's committed offset, and its metadata says up to where directives were taken in and from where
+//! on tombstones may still lie about. Killed at any point, the next process goes on from what was committed.
+
+mod cursor;
+mod look;
+mod partition;
+mod trim;
+
+use super::{Failure, signals, topics};
+use crate::config::Config;
+use crate::config::governed::Governed;
+use crate::kafka::client::Fault;
+use crate::kafka::consumer::{Generation, Place, RawConsumer};
+use crate::kafka::directives::DirectiveReader;
+use crate::kafka::readback::ReadBack;
+use crate::kafka::topics::Admin;
+use crate::kafka::transaction::TransactionalProducer;
+use crate::model::directive::InForce;
+use crate::ops::metrics::TenantLabels;
+use crate::ops::{clock, http, metrics as recorder};
+use partition::PartitionState;
+pub(super) use partition::read_pending;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use trim::Trimmer;
+
+/// Pause after a fault, before the work is taken up again.
+const FAULT_PAUSE: Duration = Duration::from_millis(500);
+
+/// A process that enforces windows.
+struct Retain<'c> {
+    config: &'c Config,
+    /// In the order of the consumer's sources.
+    governed: Vec<Governed>,
+    labels: TenantLabels,
+    consumer: RawConsumer,
+    generation: Arc<Generation>,
+    seen_generation: u64,
+    producer: Option<TransactionalProducer>,
+    id: String,
+    readback: ReadBack,
+    directives: DirectiveReader,
+    in_force: InForce,
+    partitions: BTreeMap<Place, PartitionState>,
+    looked_at_ms: i64,
+    trimmer: Option<Trimmer<'c>>,
+    stop: Arc<AtomicBool>,
+}
+
+/// Enforces windows until it is told to stop or, with `until_caught_up`, until nothing is due or pending.
+///
+/// Errors: topics whose settings cannot keep the promise, with the command that mends them; brokers that refuse.
+pub fn retain(config: &Config, until_caught_up: bool) -> Result<(), Failure> {
+    let governed = config.governed().map_err(|faults| Failure::Usage(faults.join("; ")))?;
+    check(config)?;
+    let handle = recorder::start().map_err(Failure::Failed)?;
+    let health = http::Health::default();
+    http::serve(&config.retain.http, health.clone(), handle).map_err(Failure::Failed)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    signals::on_stop(move || flag.store(true, Ordering::SeqCst)).map_err(Failure::Failed)?;
+    let mut retain = Retain::connect(config, governed, stop)?;
+    health.set_ready(true);
+    tracing::info!(topics = retain.governed.len(), id = %retain.id, "retention began");
+    while !retain.stop.load(Ordering::SeqCst) {
+        match retain.turn() {
+            Ok(()) if until_caught_up && retain.is_caught_up()? => break,
+            Ok(()) => {}
+            Err(Fault::Stop(text)) => return Err(Failure::Failed(text)),
+            Err(fault) => retain.recover(&fault),
+        }
+    }
+    tracing::info!("retention ended");
+    Ok(())
+}
+
+/// Refuses to begin when the brokers' settings cannot keep the promise.
+fn check(config: &Config) -> Result<(), Failure> {
+    let admin = Admin::connect(&config.kafka)?;
+    let plans = topics::plans(config, &admin)?;
+    let faults = topics::faults(&plans, &admin)?;
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let more = faults.len().saturating_sub(5);
+    let mut text = faults.into_iter().take(5).collect::<Vec<_>>().join("; ");
+    if more > 0 {
+        text.push_str(&format!("; and {more} more"));
+    }
+    Err(Failure::Failed(format!("the windows cannot be kept: {text}; mend it with `{}`", topics::MEND)))
+}
+
+impl<'c> Retain<'c> {
+    fn connect(config: &'c Config, governed: Vec<Governed>, stop: Arc<AtomicBool>) -> Result<Self, Failure> {
+        let generation = Arc::new(Generation::default());
+        let names: Vec<String> = governed.iter().map(|g| g.topic.clone()).collect();
+        let consumer = RawConsumer::connect(&config.kafka, &config.retain.group, &names, Arc::clone(&generation))?;
+        let instance = if config.retain.instance.is_empty() { super::default_instance() } else { config.retain.instance.clone() };
+        let id = format!("{}-{instance}", config.retain.group);
+        let producer = TransactionalProducer::connect(&config.kafka, &id)?;
+        let directives = DirectiveReader::connect(&config.kafka, &config.topics.directives)?;
+        let mut in_force = InForce::default();
+        directives.catch_up(&mut in_force)?;
+        Ok(Retain {
+            labels: TenantLabels::new(config.tenant.iter().map(|t| t.id.as_str())),
+            readback: ReadBack::connect(&config.kafka)?,
+            trimmer: Trimmer::connect(config)?,
+            partitions: BTreeMap::new(),
+            looked_at_ms: 0,
+            producer: Some(producer),
+            seen_generation: 0,
+            config,
+            governed,
+            consumer,
+            generation,
+            id,
+            directives,
+            in_force,
+            stop,
+        })
+    }
+
+    /// One turn. Errors: what [`Retain::recover`] mends, or `Stop`.
+    fn turn(&mut self) -> Result<(), Fault> {
+        self.follow_assignment()?;
+        self.expire()?;
+        self.directives.follow(&mut self.in_force, Duration::ZERO)?;
+        let now_ms = clock::now_ms();
+        if now_ms - self.looked_at_ms >= self.look_every_ms() {
+            self.look(now_ms)?;
+            if let (Some(trimmer), Some(producer)) = (&mut self.trimmer, &mut self.producer) {
+                trimmer.trim(producer, now_ms)?;
+            }
+            self.looked_at_ms = now_ms;
+        }
+        Ok(())
+    }
+
+    /// The shortest of the governed topics' intervals. Units: ms.
+    fn look_every_ms(&self) -> i64 {
+        self.governed.iter().map(|g| g.governance.timing.look_every_ms()).min().unwrap_or(1_000)
+    }
+
+    /// After a rebalance: what was known of partitions is void, those that stay are read again from what is committed.
+    fn follow_assignment(&mut self) -> Result<(), Fault> {
+        let generation = self.generation.current();
+        if generation == self.seen_generation {
+            return Ok(());
+        }
+        let places = self.consumer.assignment()?;
+        let fresh = self.consumer.take_fresh();
+        let kept: Vec<Place> = places.iter().filter(|p| !fresh.contains(*p)).copied().collect();
+        if !kept.is_empty() {
+            self.consumer.rewind(&kept)?;
+            self.consumer.resume(&kept)?;
+        }
+        let committed = self.consumer.committed_texts(&places)?;
+        let now_ms = clock::now_ms();
+        self.partitions = places.iter().map(|p| (*p, PartitionState::resume(committed.get(p), now_ms))).collect();
+        self.seen_generation = generation;
+        self.looked_at_ms = 0;
+        tracing::info!(partitions = places.len(), "cursors taken over");
+        Ok(())
+    }
+
+    /// After a failed turn: nothing of it was committed, or a new producer settles it; everything is read again from what is committed.
+    fn recover(&mut self, fault: &Fault) {
+        tracing::warn!(cause = %fault, "a turn failed; it is taken up again from what is committed");
+        metrics::counter!("lethe_retention_faults_total").increment(1);
+        if !matches!(fault, Fault::Abort(_) | Fault::Topic(_)) {
+            self.producer = None;
+        }
+        std::thread::sleep(FAULT_PAUSE);
+        while self.producer.is_none() && !self.stop.load(Ordering::SeqCst) {
+            match TransactionalProducer::connect(&self.config.kafka, &self.id) {
+                Ok(new) => self.producer = Some(new),
+                Err(fault) => {
+                    tracing::warn!(cause = %fault, "no new producer yet");
+                    std::thread::sleep(FAULT_PAUSE);
+                }
+            }
+        }
+        self.generation.advance();
+    }
+
+    /// Whether nothing of what is assigned is due or pending. A process without partitions has caught up only once the group gave it none.
+    fn is_caught_up(&mut self) -> Result<bool, Failure> {
+        if self.seen_generation == 0 || self.looked_at_ms == 0 {
+            return Ok(false);
+        }
+        let now_ms = clock::now_ms();
+        for state in self.partitions.values() {
+            let at_rest = state.parked.as_ref().is_some_and(|held| held.due_ms > now_ms) || state.at_end;
+            if !at_rest || state.pending.is_some() || state.behind || state.unsaved {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

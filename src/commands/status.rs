@@ -1,0 +1,125 @@
+//! `lethe status`: every governed topic, its times, the oldest record that is there, what is due next and what is still to be cleaned.
+
+use super::Failure;
+use super::retain::read_pending;
+use crate::config::Config;
+use crate::config::governed::{Governed, text};
+use crate::kafka::consumer::{Generation, Place, RawConsumer};
+use crate::kafka::readback::ReadBack;
+use crate::kafka::topics::Admin;
+use crate::model::tenant::TenantId;
+use crate::ops::clock;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// One governed topic. Units: ms, and ms since the epoch for points in time.
+#[derive(Serialize)]
+struct TopicStatus {
+    tenant: String,
+    topic: String,
+    window_ms: i64,
+    max_lateness_ms: i64,
+    horizon_ms: i64,
+    tombstone_after_ms: i64,
+    partitions: u32,
+    oldest_record_ms: Option<i64>,
+    next_due_ms: Option<i64>,
+    pending_partitions: u32,
+    overdue_ms: i64,
+    exists: bool,
+}
+
+#[derive(Serialize)]
+struct Status {
+    now_ms: i64,
+    topics: Vec<TopicStatus>,
+}
+
+/// Prints the state of retention, of one tenant or of all.
+///
+/// Errors: an unknown tenant, brokers that do not answer.
+pub fn status(config: &Config, tenant: Option<&TenantId>, json: bool) -> Result<(), Failure> {
+    let governed = config.governed().map_err(|faults| Failure::Usage(faults.join("; ")))?;
+    if let Some(id) = tenant.filter(|id| !config.tenant.iter().any(|t| t.id == **id)) {
+        return Err(Failure::Usage(format!("tenant {id}: the config has no such tenant")));
+    }
+    let governed: Vec<Governed> = governed.into_iter().filter(|g| tenant.is_none_or(|id| g.tenant == id.as_str())).collect();
+    let names: Vec<String> = governed.iter().map(|g| g.topic.clone()).collect();
+    let there = Admin::connect(&config.kafka)?.partitions()?;
+    let group = RawConsumer::observe(&config.kafka, &config.retain.group, &names, Arc::new(Generation::default()))?;
+    let readback = ReadBack::connect(&config.kafka)?;
+    let now_ms = clock::now_ms();
+    let mut topics = Vec::new();
+    for (i, g) in governed.iter().enumerate() {
+        let partitions = there.get(&g.topic).copied().unwrap_or(0);
+        let places: Vec<Place> = (0..partitions as i32).map(|p| (i as u16, p)).collect();
+        topics.push(look(g, &places, &group, &readback, now_ms)?);
+    }
+    let status = Status { now_ms, topics };
+    if json {
+        let text = serde_json::to_string_pretty(&status).map_err(|_| Failure::Failed("the status cannot be written as JSON".into()))?;
+        println!("{text}");
+    } else {
+        print_table(&status);
+    }
+    Ok(())
+}
+
+fn look(g: &Governed, places: &[Place], group: &RawConsumer, readback: &ReadBack, now_ms: i64) -> Result<TopicStatus, Failure> {
+    let times = &g.governance;
+    let committed = if places.is_empty() { Default::default() } else { group.committed_texts(places)? };
+    let from_start: Vec<(i32, i64)> = places.iter().map(|(_, p)| (*p, 0)).collect();
+    let at_cursor: Vec<(i32, i64)> = places.iter().map(|place| (place.1, committed.get(place).map_or(0, |(offset, _)| *offset))).collect();
+    let oldest = readback.first_at(&g.topic, &from_start)?;
+    let next = readback.first_at(&g.topic, &at_cursor)?;
+    let records = || oldest.values().filter(|left| !left.is_roll);
+    let pending = places.iter().filter(|place| {
+        let cursor = committed.get(place);
+        let behind = oldest.get(&place.1).is_some_and(|left| !left.is_roll && cursor.is_some_and(|(offset, _)| left.offset < *offset));
+        behind || cursor.is_some_and(|(_, text)| read_pending(text).is_some())
+    });
+    Ok(TopicStatus {
+        tenant: g.tenant.clone(),
+        topic: g.topic.clone(),
+        window_ms: times.window_ms,
+        max_lateness_ms: times.lateness_ms,
+        horizon_ms: times.timing.horizon_ms(),
+        tombstone_after_ms: times.keep_ms,
+        partitions: places.len() as u32,
+        oldest_record_ms: records().map(|left| left.stored_at_ms).min(),
+        next_due_ms: next.values().filter(|left| !left.is_null).map(|left| times.due_ms(left.stored_at_ms)).min(),
+        pending_partitions: pending.count() as u32,
+        overdue_ms: records().map(|left| times.overdue_ms(left.stored_at_ms, left.is_null, now_ms)).max().unwrap_or(0),
+        exists: !places.is_empty(),
+    })
+}
+
+fn print_table(status: &Status) {
+    let head = ["tenant", "topic", "window", "horizon", "oldest record", "next due", "pending"].map(str::to_owned);
+    let mut rows = vec![head];
+    for t in &status.topics {
+        let oldest = match (t.exists, t.oldest_record_ms, t.overdue_ms) {
+            (false, _, _) => "topic is missing".to_owned(),
+            (_, None, _) => "-".to_owned(),
+            (_, Some(at), 0) => format!("{} ago", coarse(status.now_ms - at)),
+            (_, Some(at), overdue) => format!("{} ago, OVERDUE by {}", coarse(status.now_ms - at), coarse(overdue)),
+        };
+        let due = t
+            .next_due_ms
+            .map_or("-".to_owned(), |at| if at <= status.now_ms { "now".into() } else { format!("in {}", coarse(at - status.now_ms)) });
+        let pending =
+            if t.pending_partitions == 0 { "-".to_owned() } else { format!("{} of {} partitions", t.pending_partitions, t.partitions) };
+        rows.push([t.tenant.clone(), t.topic.clone(), text(t.window_ms), coarse(t.horizon_ms), oldest, due, pending]);
+    }
+    let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..7).map(width).collect();
+    for row in &rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        println!("{}", cells.join("  ").trim_end());
+    }
+}
+
+/// A duration in whole seconds where it is longer than some. Units: ms.
+fn coarse(ms: i64) -> String {
+    text(if ms >= 10_000 { ms - ms % 1_000 } else { ms })
+}

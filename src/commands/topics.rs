@@ -1,0 +1,120 @@
+//! `lethe topics apply`: makes the topics that the config wants, mends their settings, and explains each of them.
+
+use super::Failure;
+use crate::config::Config;
+use crate::config::governed::TopicPlan;
+use crate::kafka::topics::{Admin, Change, Setting, TopicSpec};
+use crate::lifecycle::settings::BrokerTimes;
+use std::collections::HashMap;
+
+/// The command that mends what `retain` refuses.
+pub const MEND: &str = "lethe topics apply";
+
+/// Makes and mends topics, or, for a dry run, says what would be done and why.
+///
+/// Errors: windows that cannot be kept, brokers that refuse.
+pub fn apply(config: &Config, dry_run: bool) -> Result<(), Failure> {
+    let admin = Admin::connect(&config.kafka)?;
+    let plans = plans(config, &admin)?;
+    let specs = specs(config, &admin, &plans)?;
+    let changes = admin.plan(&specs)?;
+    if dry_run {
+        explain(&plans, &changes);
+        return Ok(());
+    }
+    admin.carry_out(&changes)?;
+    for change in &changes {
+        match change {
+            Change::Create(spec) => println!("created {} ({} partitions, {} replicas)", spec.name, spec.partitions, spec.replication),
+            Change::Alter(topic, wrong) => {
+                for (name, old, new) in wrong {
+                    println!("changed {topic}: {name} {} -> {new}", shown(old));
+                }
+            }
+        }
+    }
+    for plan in plans.iter().filter(|p| p.fault.is_some()) {
+        eprintln!("lethe: {}: the window cannot be kept: {}", plan.name, plan.fault.as_deref().unwrap_or_default());
+    }
+    println!("{} topics are as they should be, {} of them were changed", specs.len(), changes.len());
+    Ok(())
+}
+
+/// What the config wants of these brokers. Errors: windows that cannot be kept.
+pub fn plans(config: &Config, admin: &Admin) -> Result<Vec<TopicPlan>, Failure> {
+    config.topic_plans(broker_times(admin)?).map_err(|faults| Failure::Usage(faults.join("; ")))
+}
+
+fn broker_times(admin: &Admin) -> Result<BrokerTimes, Failure> {
+    let usual = BrokerTimes::default();
+    let [check, backoff] = admin.broker_numbers(["log.retention.check.interval.ms", "log.cleaner.backoff.ms"])?;
+    Ok(BrokerTimes {
+        retention_check_ms: check.unwrap_or(usual.retention_check_ms),
+        cleaner_backoff_ms: backoff.unwrap_or(usual.cleaner_backoff_ms),
+    })
+}
+
+fn specs(config: &Config, admin: &Admin, plans: &[TopicPlan]) -> Result<Vec<TopicSpec>, Failure> {
+    let wanted = config.topics.replication_factor;
+    let replication = u16::try_from(admin.brokers()?).unwrap_or(u16::MAX).clamp(1, wanted);
+    if replication < wanted {
+        eprintln!(
+            "lethe: topics.replication_factor is {wanted} and there are {replication} brokers: new topics get {replication} replicas"
+        );
+    }
+    let spec = |p: &TopicPlan| TopicSpec {
+        name: p.name.clone(),
+        partitions: p.partitions,
+        replication,
+        settings: p.settings.iter().map(|d| (d.name, d.value.clone())).collect(),
+    };
+    Ok(plans.iter().map(spec).collect())
+}
+
+/// What is wrong with the topics as they are, a sentence each: missing ones, and settings that cannot keep the promise.
+///
+/// Errors: the brokers do not answer.
+pub fn faults(plans: &[TopicPlan], admin: &Admin) -> Result<Vec<String>, Failure> {
+    let there = admin.partitions()?;
+    let existing: Vec<String> = plans.iter().filter(|p| there.contains_key(&p.name)).map(|p| p.name.clone()).collect();
+    let actual = if existing.is_empty() { HashMap::new() } else { admin.settings(&existing)? };
+    Ok(plans.iter().flat_map(|plan| plan_faults(plan, actual.get(&plan.name))).collect())
+}
+
+fn plan_faults(plan: &TopicPlan, actual: Option<&HashMap<String, Setting>>) -> Vec<String> {
+    let Some(actual) = actual else { return vec![format!("topic {} is missing", plan.name)] };
+    let value = |name: &str| actual.get(name).map_or("", |s| s.value.as_str());
+    let wrong = plan.settings.iter().filter(|d| !d.suits(value(d.name)));
+    let told = wrong.map(|d| format!("topic {}: {} is {} and must be {}", plan.name, d.name, shown(value(d.name)), d.value));
+    told.chain(plan.fault.iter().map(|fault| format!("topic {}: {fault}", plan.name))).collect()
+}
+
+fn explain(plans: &[TopicPlan], changes: &[Change]) {
+    for plan in plans {
+        let change = changes.iter().find(|c| match c {
+            Change::Create(spec) => spec.name == plan.name,
+            Change::Alter(topic, _) => *topic == plan.name,
+        });
+        let verdict = match change {
+            None => "as it should be".to_owned(),
+            Some(Change::Create(spec)) => format!("would be created: {} partitions, {} replicas", spec.partitions, spec.replication),
+            Some(Change::Alter(_, wrong)) => format!("{} settings would be changed", wrong.len()),
+        };
+        println!("{} ({}): {verdict}", plan.name, plan.what);
+        for d in &plan.settings {
+            let old = match change {
+                Some(Change::Alter(_, wrong)) => wrong.iter().find(|(name, _, _)| name == d.name).map(|(_, old, _)| old),
+                _ => None,
+            };
+            let now = old.map_or(String::new(), |old| format!(" (now {})", shown(old)));
+            println!("  {} = {}{now}: {}", d.name, d.value, d.reason);
+        }
+        if let Some(fault) = &plan.fault {
+            println!("  the window cannot be kept: {fault}");
+        }
+    }
+}
+
+fn shown(value: &str) -> &str {
+    if value.is_empty() { "(none)" } else { value }
+}

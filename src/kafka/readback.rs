@@ -1,0 +1,129 @@
+//! Reads partitions as they are, uncommitted data included, without a group: what is left behind a cursor, and whether tombstones have gone.
+
+use super::client::{self, Fault, REQUEST_TIMEOUT};
+use super::consumer::ROLL_KEY;
+use crate::config::kafka::KafkaConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+/// A record as far as its place and kind go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Where it is.
+    pub offset: i64,
+    /// When it was stored. Units: ms since the epoch.
+    pub stored_at_ms: i64,
+    /// It has no value.
+    pub is_null: bool,
+    /// It is a roll record.
+    pub is_roll: bool,
+}
+
+impl Left {
+    fn of(m: &BorrowedMessage<'_>) -> Left {
+        let is_null = m.payload().is_none();
+        Left {
+            offset: m.offset(),
+            stored_at_ms: m.timestamp().to_millis().unwrap_or(0),
+            is_null,
+            is_roll: is_null && m.key() == Some(ROLL_KEY),
+        }
+    }
+}
+
+/// A reader without a group.
+pub struct ReadBack {
+    consumer: BaseConsumer,
+}
+
+impl ReadBack {
+    /// Connects. Errors: settings that librdkafka refuses.
+    pub fn connect(config: &KafkaConfig) -> Result<Self, Fault> {
+        let mut settings = client::consumer(config, "lethe-readback")?;
+        settings
+            .set("group.protocol", "classic")
+            .set("isolation.level", "read_uncommitted")
+            .set("enable.partition.eof", "true")
+            .set("fetch.wait.max.ms", "10")
+            // One record is asked for, mostly: fetching far ahead would make the cost grow with the topic.
+            .set("queued.min.messages", "1")
+            .set("fetch.message.max.bytes", "65536");
+        Ok(ReadBack { consumer: settings.create().map_err(|e| Fault::of_request("create consumer", &e))? })
+    }
+
+    /// The first record at or after an offset of each partition of one topic. Shape: partitions without one are left out.
+    ///
+    /// Errors: the brokers do not answer in time.
+    pub fn first_at(&self, topic: &str, from: &[(i32, i64)]) -> Result<HashMap<i32, Left>, Fault> {
+        let mut found = HashMap::new();
+        let mut open: HashSet<i32> = from.iter().map(|(p, _)| *p).collect();
+        self.read(topic, from, |event| {
+            match event {
+                Ok(m) => {
+                    open.remove(&m.partition());
+                    found.entry(m.partition()).or_insert_with(|| Left::of(m));
+                }
+                Err(partition) => {
+                    open.remove(&partition);
+                }
+            }
+            open.is_empty()
+        })?;
+        Ok(found)
+    }
+
+    /// The first tombstone, roll records aside, in `from..until` of a partition. Errors: the brokers do not answer in time.
+    pub fn first_tombstone(&self, topic: &str, partition: i32, from: i64, until: i64) -> Result<Option<Left>, Fault> {
+        let mut found = None;
+        if from >= until {
+            return Ok(None);
+        }
+        self.read(topic, &[(partition, from)], |event| match event {
+            Ok(m) if m.offset() >= until => true,
+            Ok(m) if m.payload().is_none() && m.key() != Some(ROLL_KEY) => {
+                found = Some(Left::of(m));
+                true
+            }
+            Ok(_) => false,
+            Err(_) => true,
+        })?;
+        Ok(found)
+    }
+
+    /// Reads on until `done`, which is told of records and of ends of partitions.
+    fn read(&self, topic: &str, from: &[(i32, i64)], mut done: impl FnMut(Result<&BorrowedMessage<'_>, i32>) -> bool) -> Result<(), Fault> {
+        let mut list = TopicPartitionList::with_capacity(from.len());
+        for (partition, offset) in from {
+            let offset = if *offset <= 0 { Offset::Beginning } else { Offset::Offset(*offset) };
+            list.add_partition_offset(topic, *partition, offset).map_err(|e| Fault::of_request("read back", &e))?;
+        }
+        self.consumer.assign(&list).map_err(|e| Fault::of_request("read back", &e))?;
+        let mut last = Instant::now();
+        let ended = loop {
+            if from.is_empty() {
+                break Ok(());
+            }
+            match self.consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(m)) => {
+                    last = Instant::now();
+                    if done(Ok(&m)) {
+                        break Ok(());
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) if done(Err(partition)) => break Ok(()),
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(e)) => tracing::debug!(error = %e, topic, "read back"),
+                None => {}
+            }
+            if last.elapsed() > REQUEST_TIMEOUT {
+                break Err(Fault::Retry(format!("read back {topic}: no answer in time")));
+            }
+        };
+        self.consumer.unassign().map_err(|e| Fault::of_request("read back", &e))?;
+        ended
+    }
+}
