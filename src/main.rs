@@ -7,6 +7,10 @@ use lethe::model::tenant::TenantId;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// Also takes the place of malloc for librdkafka.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Makes personal data on Apache Kafka safe to use, and then forgets it, provably.
 #[derive(Parser)]
 #[command(version, about, arg_required_else_help = true)]

@@ -157,8 +157,8 @@ fn start_worker(job: &Arc<Job>, worker: u16) -> Result<[JoinHandle<()>; 3], Fail
     let generation = Arc::new(Generation::default());
     let names: Vec<String> = job.rules.sources.iter().map(|s| s.topic.clone()).collect();
     let consumer = Arc::new(RawConsumer::connect(&job.config.kafka, &job.config.run.group, &names, Arc::clone(&generation))?);
-    let (to_transform, from_collect) = bounded::<Collected>(1);
-    let (to_commit, from_transform) = bounded::<Prepared>(1);
+    let (to_transform, from_collect) = bounded::<Collected>(0);
+    let (to_commit, from_transform) = bounded::<Prepared>(0);
     let collector = collect::Collector::new(Arc::clone(job), Arc::clone(&consumer), Arc::clone(&generation), to_transform);
     let committer = commit::Committer::new(Arc::clone(job), consumer, Arc::clone(&generation), worker);
     let line = Arc::clone(job);
