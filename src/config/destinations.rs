@@ -91,6 +91,8 @@ pub struct GoogleAdsConfig {
     pub max_age: String,
     /// How old a click must be before its conversion may be sent (shape A); counted from the event.
     pub click_wait: String,
+    /// Only conversions with a click id have a record (shape A): none for user identifiers alone.
+    pub require_click_id: bool,
     /// Oldest conversion that is still enhanced (shape B).
     pub enhancement_max_age: String,
     /// What a refund becomes (shape B).
@@ -110,6 +112,7 @@ impl Default for GoogleAdsConfig {
             conversion_actions: BTreeMap::new(),
             max_age: "90d".into(),
             click_wait: "6h".into(),
+            require_click_id: false,
             enhancement_max_age: "24h".into(),
             refund: RefundMode::Nothing,
             refund_max_age: "54d".into(),
@@ -257,6 +260,7 @@ fn compile_google(g: &GoogleAdsConfig, destination: Destination) -> Result<Googl
         actions: Actions::new(g.conversion_actions.iter().map(|(event, id)| (event.clone(), action(id)))),
         max_age_ms: max_age,
         click_wait_ms: length_ms("google_ads.click_wait", &g.click_wait)?,
+        require_click_id: g.require_click_id,
         punctuated_names: g.name_punctuation == NamePunctuation::Keep,
         refund: match g.refund {
             RefundMode::Nothing => Refund::Nothing,

@@ -15,6 +15,8 @@ pub struct Config {
     pub max_age_ms: i64,
     /// How old a click must be before its conversion may be sent. Units: ms.
     pub click_wait_ms: i64,
+    /// Only conversions with a click id have a record.
+    pub require_click_id: bool,
     /// Names keep their punctuation.
     pub punctuated_names: bool,
     /// What a refund becomes.

@@ -24,7 +24,7 @@ pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, o
     // A denial is forwarded without identifiers, and a conversion without any is refused.
     let click = google::click(row).filter(|_| permit.consent() != ConsentState::Denied);
     let identified = permit.consent() != ConsentState::Denied && FORMS.iter().any(|form| !row.hashes(*form).is_empty());
-    if click.is_none() && !identified {
+    if click.is_none() && (!identified || config.require_click_id) {
         return Err(Skip::BelowMinimum);
     }
     let mut o = Object::open(out);
