@@ -56,6 +56,9 @@ enum TopicsAction {
         /// Change nothing; explain each setting.
         #[arg(long)]
         dry_run: bool,
+        /// Make what is missing, leave the settings of what is there.
+        #[arg(long)]
+        missing_only: bool,
     },
 }
 
@@ -105,7 +108,7 @@ fn call(cli: Cli) -> Result<(), Failure> {
         Command::Run(flags) => commands::run::run(config()?, flags.until_caught_up),
         Command::Retain(flags) => commands::retain::retain(&config()?, flags.until_caught_up),
         Command::Status { tenant, json } => commands::status::status(&config()?, tenant.as_ref(), json),
-        Command::Topics { action: TopicsAction::Apply { dry_run } } => commands::topics::apply(&config()?, dry_run),
+        Command::Topics { action: TopicsAction::Apply { dry_run, missing_only } } => commands::topics::apply(&config()?, dry_run, missing_only),
         Command::Keys { action } => {
             let config = config()?;
             match action {

@@ -13,6 +13,6 @@ run)
   # The group is new in every run and `run.groups` must name it.
   sed -i "s/@GROUP@/$GROUP/" config.toml
   [ -f keyring.toml ] || "$lethe" keys new --tenant acme >/dev/null
-  "$lethe" topics apply --own >/dev/null
+  "$lethe" topics apply --missing-only >/dev/null
   exec "$lethe" run ;;
 esac

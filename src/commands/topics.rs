@@ -10,14 +10,15 @@ use std::collections::HashMap;
 /// The command that mends what `retain` refuses.
 pub const MEND: &str = "lethe topics apply";
 
-/// Makes and mends topics, or, for a dry run, says what would be done and why.
+/// Makes and mends topics, or, for a dry run, says what would be done and why; with `missing_only`, what is there stays as it is.
 ///
 /// Errors: windows that cannot be kept, brokers that refuse.
-pub fn apply(config: &Config, dry_run: bool) -> Result<(), Failure> {
+pub fn apply(config: &Config, dry_run: bool, missing_only: bool) -> Result<(), Failure> {
     let admin = Admin::connect(&config.kafka)?;
     let plans = plans(config, &admin)?;
     let specs = specs(config, &admin, &plans)?;
-    let changes = admin.plan(&specs)?;
+    let mut changes = admin.plan(&specs)?;
+    changes.retain(|c| !missing_only || matches!(c, Change::Create(_)));
     if dry_run {
         explain(&plans, &changes);
         return Ok(());
