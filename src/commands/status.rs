@@ -4,13 +4,19 @@ use super::Failure;
 use super::retain::read_pending;
 use crate::config::Config;
 use crate::config::governed::{Governed, text};
+use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, Place, RawConsumer};
 use crate::kafka::readback::ReadBack;
 use crate::kafka::topics::Admin;
 use crate::model::tenant::TenantId;
 use crate::ops::clock;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the brokers may answer that they are not ready.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// One governed topic. Units: ms, and ms since the epoch for points in time.
 #[derive(Serialize)]
@@ -67,7 +73,7 @@ pub fn status(config: &Config, tenant: Option<&TenantId>, json: bool) -> Result<
 
 fn look(g: &Governed, places: &[Place], group: &RawConsumer, readback: &ReadBack, now_ms: i64) -> Result<TopicStatus, Failure> {
     let times = &g.governance;
-    let committed = if places.is_empty() { Default::default() } else { group.committed_texts(places)? };
+    let committed = if places.is_empty() { Default::default() } else { committed(group, places)? };
     let from_start: Vec<(i32, i64)> = places.iter().map(|(_, p)| (*p, 0)).collect();
     let at_cursor: Vec<(i32, i64)> = places.iter().map(|place| (place.1, committed.get(place).map_or(0, |(offset, _)| *offset))).collect();
     let oldest = readback.first_at(&g.topic, &from_start)?;
@@ -92,6 +98,17 @@ fn look(g: &Governed, places: &[Place], group: &RawConsumer, readback: &ReadBack
         overdue_ms: records().map(|left| times.overdue_ms(left.stored_at_ms, left.is_null, now_ms)).max().unwrap_or(0),
         exists: !places.is_empty(),
     })
+}
+
+/// What the group has committed. A cluster that never had a group says for a moment that nobody coordinates it.
+fn committed(group: &RawConsumer, places: &[Place]) -> Result<HashMap<Place, (i64, String)>, Fault> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match group.committed_texts(places) {
+            Err(Fault::Retry(_)) if Instant::now() < until => std::thread::sleep(Duration::from_millis(100)),
+            done => return done,
+        }
+    }
 }
 
 fn print_table(status: &Status) {

@@ -7,6 +7,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
 
 /// A topic as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +150,21 @@ impl Admin {
             match change {
                 Change::Create(spec) => self.create(spec, &options)?,
                 Change::Alter(topic, wrong) => self.alter(topic, wrong, &options)?,
+            }
+        }
+        self.wait_until_seen(changes)
+    }
+
+    /// A broker may answer for a while as if a topic that was just made were not there.
+    fn wait_until_seen(&self, changes: &[Change]) -> Result<(), Fault> {
+        let made = || changes.iter().filter_map(|c| if let Change::Create(spec) = c { Some(&spec.name) } else { None });
+        let until = Instant::now() + REQUEST_TIMEOUT;
+        while made().next().is_some() {
+            let there = self.partitions()?;
+            match made().find(|name| there.get(*name).is_none_or(|partitions| *partitions == 0)) {
+                None => break,
+                Some(name) if Instant::now() > until => return Err(Fault::Stop(format!("topic {name} was made and is not seen"))),
+                Some(_) => std::thread::sleep(Duration::from_millis(50)),
             }
         }
         Ok(())

@@ -27,5 +27,6 @@
 mod support;
 
 mod broker_answers;
+mod retain_survives;
 mod topics_applied;
 mod window_elapsed;
