@@ -7,13 +7,15 @@ mod items;
 mod values;
 
 use super::RowReader;
-use crate::model::consent::{Consent, Purpose};
+use super::members::{Keys, Member, ROOT};
+use super::take::To;
+use crate::model::consent::Consent;
 use crate::model::field::Field;
 use crate::transform::batch::NumberField;
 use custom::CustomObject;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use std::fmt;
-use values::{Skip, To, Value, read_number};
+use values::{Skip, Value, read_number};
 
 /// Reads `payload`. Errors: the event is malformed; nothing says how, because parsers quote what they reject.
 pub(super) fn read<'a>(payload: &'a [u8], reader: &mut RowReader<'_, '_, 'a>) -> Result<(), ()> {
@@ -23,111 +25,6 @@ pub(super) fn read<'a>(payload: &'a [u8], reader: &mut RowReader<'_, '_, 'a>) ->
     Object { reader, keys: ROOT }.deserialize(&mut json).map_err(drop)?;
     json.end().map_err(drop)
 }
-
-/// What a member of an object means.
-#[derive(Clone, Copy)]
-enum Member {
-    Text(Field),
-    List(Field),
-    Number(NumberField),
-    Kind,
-    EventTime,
-    Object(Field, Keys),
-    ConsentAnswer(Purpose),
-    ConsentGivenAt,
-    OptOut,
-    Items,
-    Custom,
-    Unknown,
-}
-
-/// Tells a member's meaning by its key.
-type Keys = fn(&str) -> Member;
-
-const ROOT: Keys = |key| match key {
-    "event_id" => Member::Text(Field::EventId),
-    "event_name" => Member::Text(Field::EventName),
-    "event_time" => Member::EventTime,
-    "tenant" => Member::Text(Field::Tenant),
-    "user" => Member::Object(Field::User, USER),
-    "ids" => Member::Object(Field::Ids, IDS),
-    "ip" => Member::Text(Field::Ip),
-    "user_agent" => Member::Text(Field::UserAgent),
-    "url" => Member::Text(Field::Url),
-    "referrer" => Member::Text(Field::Referrer),
-    "value" => Member::Number(NumberField::Value),
-    "currency" => Member::Text(Field::Currency),
-    "order_id" => Member::Text(Field::OrderId),
-    "items" => Member::Items,
-    "payout" => Member::Number(NumberField::Payout),
-    "cost" => Member::Number(NumberField::Cost),
-    "quantity" => Member::Number(NumberField::Quantity),
-    "kind" => Member::Kind,
-    "action_source" => Member::Text(Field::ActionSource),
-    "consent" => Member::Object(Field::Consent, CONSENT),
-    "feedback" => Member::Object(Field::Feedback, FEEDBACK),
-    "body" => Member::Text(Field::Body),
-    "custom" => Member::Custom,
-    _ => Member::Unknown,
-};
-
-const USER: Keys = |key| match key {
-    "email" => Member::List(Field::Email),
-    "phone" => Member::List(Field::Phone),
-    "external_id" => Member::List(Field::ExternalId),
-    "first_name" => Member::Text(Field::FirstName),
-    "last_name" => Member::Text(Field::LastName),
-    "city" => Member::Text(Field::City),
-    "zip" => Member::Text(Field::Zip),
-    "country" => Member::Text(Field::Country),
-    "state" => Member::Text(Field::State),
-    "phone_country" => Member::Text(Field::PhoneCountry),
-    "gender" => Member::Text(Field::Gender),
-    "date_of_birth" => Member::Text(Field::DateOfBirth),
-    "street" => Member::Text(Field::Street),
-    _ => Member::Unknown,
-};
-
-const IDS: Keys = |key| match key {
-    "client_id" => Member::Text(Field::ClientId),
-    "session_id" => Member::Text(Field::SessionId),
-    "ga_client_id" => Member::Text(Field::GaClientId),
-    "fbp" => Member::Text(Field::Fbp),
-    "fbc" => Member::Text(Field::Fbc),
-    "ttp" => Member::Text(Field::Ttp),
-    "ttclid" => Member::Text(Field::Ttclid),
-    "gclid" => Member::Text(Field::Gclid),
-    "wbraid" => Member::Text(Field::Wbraid),
-    "gbraid" => Member::Text(Field::Gbraid),
-    "dclid" => Member::Text(Field::Dclid),
-    "fbclid" => Member::Text(Field::Fbclid),
-    "fingerprint" => Member::Text(Field::Fingerprint),
-    _ => Member::Unknown,
-};
-
-const CONSENT: Keys = |key| match key {
-    "functional" => Member::ConsentAnswer(Purpose::Functional),
-    "analytics" => Member::ConsentAnswer(Purpose::Analytics),
-    "ads" => Member::ConsentAnswer(Purpose::Ads),
-    "personalization" => Member::ConsentAnswer(Purpose::Personalization),
-    "given_at" => Member::ConsentGivenAt,
-    "version" => Member::Text(Field::ConsentVersion),
-    "opt_out_of_sale" => Member::OptOut,
-    _ => Member::Unknown,
-};
-
-const FEEDBACK: Keys = |key| match key {
-    "text" => Member::Text(Field::FeedbackText),
-    "rating" => Member::Number(NumberField::Rating),
-    "nps" => Member::Number(NumberField::Nps),
-    "csat" => Member::Number(NumberField::Csat),
-    "channel" => Member::Text(Field::FeedbackChannel),
-    "language" => Member::Text(Field::FeedbackLanguage),
-    "survey_id" => Member::Text(Field::FeedbackSurveyId),
-    "question_id" => Member::Text(Field::FeedbackQuestionId),
-    "author" => Member::Text(Field::FeedbackAuthor),
-    _ => Member::Unknown,
-};
 
 /// Reads a key and tells what the member means, without keeping the key.
 struct Key(Keys);
@@ -179,7 +76,10 @@ impl<'a> Visitor<'a> for Object<'_, '_, '_, 'a> {
 }
 
 /// The same, where `null` stands for absence.
-struct OptionalObject<'x, 'r, 'b, 'a>(Object<'x, 'r, 'b, 'a>);
+struct OptionalObject<'x, 'r, 'b, 'a> {
+    object: Object<'x, 'r, 'b, 'a>,
+    field: Field,
+}
 
 impl<'a> DeserializeSeed<'a> for OptionalObject<'_, '_, '_, 'a> {
     type Value = ();
@@ -197,7 +97,8 @@ impl<'a> Visitor<'a> for OptionalObject<'_, '_, '_, 'a> {
         Ok(())
     }
     fn visit_some<D: Deserializer<'a>>(self, d: D) -> Result<(), D::Error> {
-        self.0.deserialize(d)
+        self.object.reader.consent.present |= self.field == Field::Consent;
+        self.object.deserialize(d)
     }
 }
 
@@ -210,7 +111,7 @@ fn read_member<'a, A: MapAccess<'a>>(reader: &mut RowReader<'_, '_, 'a>, member:
         Member::EventTime => map.next_value_seed(Value { reader, to: To::EventTime }),
         Member::Object(field, keys) => {
             forget(reader, field);
-            map.next_value_seed(OptionalObject(Object { reader, keys }))
+            map.next_value_seed(OptionalObject { object: Object { reader, keys }, field })
         }
         Member::ConsentAnswer(purpose) => map.next_value_seed(Value { reader, to: To::ConsentAnswer(purpose) }),
         Member::ConsentGivenAt => map.next_value_seed(Value { reader, to: To::ConsentGivenAt }),
@@ -234,7 +135,6 @@ fn forget(reader: &mut RowReader<'_, '_, '_>, object: Field) {
         Field::Ids => (Field::ClientId as usize..=Field::Fingerprint as usize, &[]),
         Field::Consent => {
             reader.consent = Consent::default();
-            reader.consent.present = true;
             (Field::ConsentVersion as usize..=Field::ConsentVersion as usize, &[])
         }
         _ => (Field::FeedbackText as usize..=Field::FeedbackAuthor as usize, &[NumberField::Rating, NumberField::Nps, NumberField::Csat]),

@@ -2,6 +2,8 @@
 
 mod avro;
 mod json;
+mod members;
+mod take;
 
 pub use avro::{AvroProgram, Programs, SchemaId, compile as compile_avro};
 

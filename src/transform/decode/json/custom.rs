@@ -1,7 +1,8 @@
 //! The custom variables of an event: only names on the tenant's allow-list are read.
 
 use super::super::RowReader;
-use super::values::{Skip, To, Value};
+use super::super::take::To;
+use super::values::{Skip, Value};
 use crate::model::field::Field;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use std::fmt;

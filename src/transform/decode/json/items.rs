@@ -1,6 +1,7 @@
 //! The items of an order: each is read on its own, so that one bad item costs no other.
 
 use super::super::RowReader;
+use super::super::members::{ITEM, ItemMember};
 use super::values::{Skip, number};
 use crate::model::field::Field;
 use crate::transform::batch::Number;
@@ -35,14 +36,6 @@ struct ItemFields<'x, 'r, 'b, 'a> {
     quantity: Number<'a>,
 }
 
-#[derive(Clone, Copy)]
-enum ItemMember {
-    Text(usize),
-    Price,
-    Quantity,
-    Unknown,
-}
-
 struct ItemKey;
 
 impl<'de> DeserializeSeed<'de> for ItemKey {
@@ -58,15 +51,7 @@ impl Visitor<'_> for ItemKey {
         f.write_str("a key")
     }
     fn visit_str<E>(self, key: &str) -> Result<ItemMember, E> {
-        Ok(match key {
-            "id" => ItemMember::Text(0),
-            "name" => ItemMember::Text(1),
-            "category" => ItemMember::Text(2),
-            "brand" => ItemMember::Text(3),
-            "price" => ItemMember::Price,
-            "quantity" => ItemMember::Quantity,
-            _ => ItemMember::Unknown,
-        })
+        Ok(ITEM(key))
     }
 }
 

@@ -1,132 +1,18 @@
 //! One value of a field: what fits is taken, what does not is counted and skipped.
 
-use super::super::{EventTime, MAX_ITEMS, MAX_LIST, RowReader, number_from_text};
+use super::super::take::To;
+use super::super::{MAX_ITEMS, MAX_LIST, RowReader, number_from_text};
 use super::items::ItemSeed;
-use crate::model::consent::Purpose;
 use crate::model::field::Field;
 use crate::transform::batch::{Number, NumberField};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// Where a value goes.
-#[derive(Clone, Copy)]
-pub(super) enum To {
-    Text(Field),
-    List(Field),
-    ListElement(Field),
-    Kind,
-    EventTime,
-    ConsentAnswer(Purpose),
-    ConsentGivenAt,
-    OptOut,
-    Items,
-    Custom(u16),
-}
-
 /// A value of any type: what fits is taken, what does not is counted and skipped.
 pub(super) struct Value<'x, 'r, 'b, 'a> {
     pub(super) reader: &'x mut RowReader<'r, 'b, 'a>,
     pub(super) to: To,
-}
-
-impl<'a> Value<'_, '_, '_, 'a> {
-    fn text(self, text: &'a str) {
-        let r = self.reader;
-        match self.to {
-            To::Text(field) => r.set_text(field, text),
-            To::List(field) => {
-                r.row.clear_list(field);
-                r.row.push(field, text);
-            }
-            To::ListElement(field) => {
-                if !text.is_empty() {
-                    r.row.push(field, text);
-                }
-            }
-            To::Kind => r.set_kind(text),
-            To::EventTime => r.set_time_text(text),
-            To::ConsentGivenAt => r.set_given_at(crate::model::time::parse_rfc3339(text)),
-            To::Custom(name) => r.row.set_custom(name, text),
-            To::ConsentAnswer(_) | To::OptOut | To::Items => Value { reader: r, to: self.to }.wrong_type(),
-        }
-    }
-
-    fn integer(self, n: i64) {
-        match self.to {
-            To::EventTime => self.reader.set_time_number(n),
-            To::ConsentGivenAt => {
-                self.reader.set_given_at(match n {
-                    ..0 => None,
-                    0..100_000_000_000 => Some(n * 1_000),
-                    _ => Some(n),
-                });
-            }
-            To::Custom(name) => {
-                let text = self.reader.row.copied(&n.to_string());
-                self.reader.row.set_custom(name, text);
-            }
-            _ => self.wrong_type(),
-        }
-    }
-
-    fn boolean(self, b: bool) {
-        match self.to {
-            To::ConsentAnswer(purpose) => self.reader.consent.set(purpose, Some(b)),
-            To::OptOut => self.reader.consent.opt_out_of_sale = b,
-            To::Custom(name) => self.reader.row.set_custom(name, if b { "true" } else { "false" }),
-            _ => self.wrong_type(),
-        }
-    }
-
-    fn null(self) {
-        let r = self.reader;
-        match self.to {
-            To::Text(field) => {
-                if matches!(field, Field::EventId | Field::EventName) {
-                    r.wrong_type[field as usize] = false;
-                }
-                r.row.set(field, "");
-            }
-            To::List(field) => r.row.clear_list(field),
-            To::EventTime => r.event_time = EventTime::Absent,
-            To::ConsentAnswer(purpose) => r.consent.set(purpose, None),
-            To::ConsentGivenAt => r.consent.given_at_ms = None,
-            To::OptOut => r.consent.opt_out_of_sale = false,
-            To::Items => r.row.clear_items(),
-            To::Kind => r.category = crate::model::category::Category::Events,
-            To::ListElement(_) | To::Custom(_) => {}
-        }
-    }
-
-    fn wrong_type(self) {
-        let r = self.reader;
-        match self.to {
-            To::Text(field) => r.wrong_type(field),
-            To::List(field) => {
-                r.row.clear_list(field);
-                r.dropped.add(field);
-            }
-            To::ListElement(field) => r.dropped.add(field),
-            To::Kind => r.set_kind(""),
-            To::EventTime => r.event_time = EventTime::Bad,
-            To::ConsentAnswer(purpose) => {
-                r.consent.set(purpose, None);
-                r.dropped.add(Field::ConsentAnswer);
-            }
-            To::ConsentGivenAt => r.set_given_at(None),
-            // An answer that cannot be read must not open the gate it was meant to close.
-            To::OptOut => {
-                r.consent.opt_out_of_sale = true;
-                r.dropped.add(Field::ConsentAnswer);
-            }
-            To::Items => {
-                r.row.clear_items();
-                r.dropped.add(Field::Items);
-            }
-            To::Custom(_) => r.dropped.add(Field::Custom),
-        }
-    }
 }
 
 impl<'a> DeserializeSeed<'a> for Value<'_, '_, '_, 'a> {
@@ -142,40 +28,35 @@ impl<'a> Visitor<'a> for Value<'_, '_, '_, 'a> {
         f.write_str("a value")
     }
     fn visit_borrowed_str<E>(self, text: &'a str) -> Result<(), E> {
-        self.text(text);
+        self.reader.take_text(self.to, text);
         Ok(())
     }
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
         let text = self.reader.row.copied(text);
-        self.text(text);
+        self.reader.take_text(self.to, text);
         Ok(())
     }
     fn visit_u64<E>(self, n: u64) -> Result<(), E> {
         match i64::try_from(n) {
-            Ok(n) => self.integer(n),
-            Err(_) => self.wrong_type(),
+            Ok(n) => self.reader.take_integer(self.to, n),
+            Err(_) => self.reader.take_wrong_type(self.to),
         }
         Ok(())
     }
     fn visit_i64<E>(self, n: i64) -> Result<(), E> {
-        self.integer(n);
+        self.reader.take_integer(self.to, n);
         Ok(())
     }
     fn visit_f64<E>(self, n: f64) -> Result<(), E> {
-        if let To::Custom(name) = self.to {
-            let text = self.reader.row.copied(&n.to_string());
-            self.reader.row.set_custom(name, text);
-        } else {
-            self.wrong_type();
-        }
+        self.reader.take_fraction(self.to, n);
         Ok(())
     }
     fn visit_bool<E>(self, b: bool) -> Result<(), E> {
-        self.boolean(b);
+        self.reader.take_boolean(self.to, b);
         Ok(())
     }
     fn visit_unit<E>(self) -> Result<(), E> {
-        self.null();
+        self.reader.take_null(self.to);
         Ok(())
     }
     fn visit_seq<A: SeqAccess<'a>>(self, mut seq: A) -> Result<(), A::Error> {
@@ -202,7 +83,7 @@ impl<'a> Visitor<'a> for Value<'_, '_, '_, 'a> {
                 }
             }
             _ => {
-                self.wrong_type();
+                self.reader.take_wrong_type(self.to);
                 while seq.next_element_seed(inside)?.is_some() {}
             }
         }
@@ -210,7 +91,7 @@ impl<'a> Visitor<'a> for Value<'_, '_, '_, 'a> {
     }
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         let inside = Skip { depth_left: self.reader.depth_left }.deeper()?;
-        self.wrong_type();
+        self.reader.take_wrong_type(self.to);
         while map.next_key::<IgnoredAny>()?.is_some() {
             map.next_value_seed(inside)?;
         }
