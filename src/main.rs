@@ -47,6 +47,33 @@ enum Command {
         #[command(subcommand)]
         action: KeysAction,
     },
+    /// Write synthetic events, made from a seed, to a file or to a tenant's raw topic.
+    Generate(Generate),
+    /// Show the job at work on synthetic events, with nothing to install.
+    Demo(Demo),
+}
+
+#[derive(Args)]
+struct Generate {
+    /// Tenant id.
+    #[arg(long, value_parser = tenant_id)]
+    tenant: TenantId,
+    /// How many events.
+    #[arg(long)]
+    events: u64,
+    /// The same seed gives the same events, but for their times, which end now.
+    #[arg(long)]
+    seed: u64,
+    /// Write JSON lines to this file (`-`: standard output) and not to the tenant's first raw topic; no config is needed then.
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Demo {
+    /// Use the configured brokers (LETHE_KAFKA__BOOTSTRAP_SERVERS) and not a mock broker in this process.
+    #[arg(long)]
+    kafka: bool,
 }
 
 #[derive(Subcommand)]
@@ -92,7 +119,8 @@ fn tenant_id(text: &str) -> Result<TenantId, String> {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    lethe::ops::log::start("info");
+    // A demo is for people: only what goes wrong is logged.
+    lethe::ops::log::start(if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" });
     match call(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -108,7 +136,17 @@ fn call(cli: Cli) -> Result<(), Failure> {
         Command::Run(flags) => commands::run::run(config()?, flags.until_caught_up),
         Command::Retain(flags) => commands::retain::retain(&config()?, flags.until_caught_up),
         Command::Status { tenant, json } => commands::status::status(&config()?, tenant.as_ref(), json),
-        Command::Topics { action: TopicsAction::Apply { dry_run, missing_only } } => commands::topics::apply(&config()?, dry_run, missing_only),
+        Command::Topics { action: TopicsAction::Apply { dry_run, missing_only } } => {
+            commands::topics::apply(&config()?, dry_run, missing_only)
+        }
+        Command::Generate(g) => {
+            let wish = commands::generate::Wish { tenant: g.tenant, events: g.events, seed: g.seed };
+            match g.output {
+                Some(path) => commands::generate::to_file(&wish, &path),
+                None => commands::generate::to_topic(&config()?, &wish),
+            }
+        }
+        Command::Demo(d) => commands::demo::demo(&cli.config, d.kafka),
         Command::Keys { action } => {
             let config = config()?;
             match action {

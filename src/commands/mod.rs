@@ -1,5 +1,7 @@
 //! One journey each, wiring only.
 
+pub mod demo;
+pub mod generate;
 pub mod keys;
 pub mod retain;
 pub mod run;

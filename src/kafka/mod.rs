@@ -3,6 +3,9 @@
 pub mod client;
 pub mod consumer;
 pub mod directives;
+pub mod mock;
+pub mod peek;
+pub mod produce;
 pub mod readback;
 pub mod topics;
 pub mod transaction;

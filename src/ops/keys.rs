@@ -120,13 +120,28 @@ pub fn add(path: &Path, tenant: &TenantId, from_ms: i64, first: bool) -> Result<
         _ => {}
     }
     let epoch = Epoch(u16::try_from(entries.len() + 1).map_err(|_| fail("too many epochs".into()))?);
-    let mut key = Zeroizing::new([0u8; KEY_BYTES]);
-    getrandom::fill(key.as_mut_slice()).map_err(|_| fail("the system gives no random bytes".into()))?;
+    let key = random_key().map_err(fail)?;
     // The first generation covers whatever was received before it existed.
     let from_ms = if first { 0 } else { from_ms };
     entries.push(KeyEntry { epoch, from_ms, key: Some(key) });
     write(path, &keyring).map_err(fail)?;
     Ok(epoch)
+}
+
+/// A keyring in memory alone, with one random key for a tenant: what was made with it can be linked to nobody once the process ends.
+///
+/// Errors: the system gives no random bytes.
+pub fn temporary(tenant: &TenantId) -> Result<Keyring, KeyringError> {
+    let key = random_key().map_err(|fault| KeyringError { path: "in memory".into(), fault })?;
+    let mut keyring = Keyring::default();
+    keyring.tenants.insert(tenant.clone(), vec![KeyEntry { epoch: Epoch(1), from_ms: 0, key: Some(key) }]);
+    Ok(keyring)
+}
+
+fn random_key() -> Result<Zeroizing<[u8; KEY_BYTES]>, String> {
+    let mut key = Zeroizing::new([0u8; KEY_BYTES]);
+    getrandom::fill(key.as_mut_slice()).map_err(|_| "the system gives no random bytes".to_string())?;
+    Ok(key)
 }
 
 /// Wipes all keys of a tenant; the generations stay as names, so that a gap is never taken for a loss. Returns how many were wiped.

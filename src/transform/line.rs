@@ -64,7 +64,8 @@ impl Tally {
         self.written + self.expired + self.gated.iter().sum::<u64>() + self.quarantined.iter().sum::<u64>()
     }
 
-    fn merge(&mut self, other: &Tally) {
+    /// Adds another count to this one.
+    pub fn merge(&mut self, other: &Tally) {
         self.written += other.written;
         self.expired += other.expired;
         add(&mut self.gated, &other.gated);

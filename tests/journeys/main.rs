@@ -27,6 +27,7 @@
 mod support;
 
 mod broker_answers;
+mod demo;
 mod retain_survives;
 mod topics_applied;
 mod window_elapsed;

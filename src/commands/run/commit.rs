@@ -151,6 +151,13 @@ impl Committer {
 
     fn count(&self, batch: &Prepared, tenant: Option<u16>, commit: Duration) {
         metrics::counter!("lethe_transactions_total", "outcome" => "committed").increment(1);
+        if batch.rows > 0 {
+            let (now, mut done) = (Instant::now(), self.job.done());
+            let began = done.span.map_or_else(|| now.checked_sub(commit + batch.transform_time).unwrap_or(now), |(began, _)| began);
+            done.span = Some((began, now));
+            let tallies = batch.transformed.tallies.iter().enumerate();
+            tallies.filter(|(i, _)| tenant.is_none_or(|t| usize::from(t) == *i)).for_each(|(_, tally)| done.tally.merge(tally));
+        }
         for (i, tally) in batch.transformed.tallies.iter().enumerate() {
             if tally.rows() > 0 && tenant.is_none_or(|t| usize::from(t) == i) {
                 self.count_tenant(i, tally);

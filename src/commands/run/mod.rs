@@ -19,17 +19,18 @@ use crate::config::compile::compile;
 use crate::kafka::consumer::{Generation, Place, RawConsumer};
 use crate::kafka::directives::Mark;
 use crate::kafka::topics::Admin;
+use crate::model::keyring::Keyring;
 use crate::model::record::RawRecords;
 use crate::ops::assets::GeoFile;
 use crate::ops::{clock, http, keys, metrics};
 use crate::transform::enrich::device_table::DeviceTable;
 use crate::transform::enriched::Assets;
 use crate::transform::rules::Rules;
-use crate::transform::{Transformed, transform};
+use crate::transform::{Tally, Transformed, transform};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -46,12 +47,18 @@ pub(crate) struct Job {
     tenants: tenants::Tenants,
     stop: AtomicBool,
     failed: Mutex<Option<String>>,
+    done: Mutex<Done>,
     health: http::Health,
 }
 
 impl Job {
     fn stopping(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// What has been committed.
+    fn done(&self) -> MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the job with a failure. The first one is told.
@@ -83,6 +90,26 @@ struct Prepared {
     transform_time: Duration,
 }
 
+/// When the job ends, unless it is asked to before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// When asked to.
+    Asked,
+    /// Once the end offsets seen at start are committed.
+    CaughtUp,
+    /// Once so many rows are committed: for brokers that do not keep committed offsets.
+    Rows(u64),
+}
+
+/// What the job has committed.
+#[derive(Clone, Default)]
+pub struct Done {
+    /// Rows by outcome, of all tenants.
+    pub tally: Tally,
+    /// From the first batch's transform to the last one's commit.
+    pub span: Option<(Instant, Instant)>,
+}
+
 /// Runs the job until SIGTERM or SIGINT, or, with `until_caught_up`, until the end offsets seen at start are committed.
 ///
 /// Errors: configuration, keys, topics, brokers; see [`Failure`].
@@ -91,6 +118,13 @@ pub fn run(config: Config, until_caught_up: bool) -> Result<(), Failure> {
         return Err(Failure::Usage("the config names no [[tenant]]: there is nothing to run".into()));
     }
     let keyring = keys::load(&config.keys.file, std::env::var(keys::KEYRING_VARIABLE).ok())?;
+    work(config, keyring, if until_caught_up { End::CaughtUp } else { End::Asked }).map(drop)
+}
+
+/// The job itself, once per process, with a keyring from wherever.
+///
+/// Errors: as [`run`].
+pub fn work(config: Config, keyring: Keyring, end: End) -> Result<Done, Failure> {
     let rules = compile(&config, &keyring).map_err(|faults| Failure::Usage(faults.join("; ")))?;
     drop(keyring);
     let admin = Admin::connect(&config.kafka)?;
@@ -106,9 +140,19 @@ pub fn run(config: Config, until_caught_up: bool) -> Result<(), Failure> {
     http::serve(&config.run.http, health.clone(), handle).map_err(Failure::Failed)?;
     let follower = directives::Follower::connect(&config)?;
     let labels = metrics::TenantLabels::new(rules.tenants.iter().map(|t| t.id.as_str()));
-    let job =
-        Arc::new(Job { config, rules, assets, labels, follower, tenants, stop: AtomicBool::new(false), failed: Mutex::default(), health });
-    let target = if until_caught_up { Some(Target::look(&job)?) } else { None };
+    let job = Arc::new(Job {
+        config,
+        rules,
+        assets,
+        labels,
+        follower,
+        tenants,
+        stop: AtomicBool::new(false),
+        failed: Mutex::default(),
+        done: Mutex::default(),
+        health,
+    });
+    let target = if end == End::CaughtUp { Some(Target::look(&job)?) } else { None };
     super::signals::on_stop({
         let job = Arc::clone(&job);
         move || job.stop.store(true, Ordering::Relaxed)
@@ -118,19 +162,23 @@ pub fn run(config: Config, until_caught_up: bool) -> Result<(), Failure> {
     for worker in 0..job.config.run.workers {
         threads.extend(start_worker(&job, worker)?);
     }
-    supervise(&job, threads, target.as_ref())
+    supervise(&job, threads, |job| match (end, &target) {
+        (End::Rows(rows), _) => Ok(job.done().tally.rows() >= rows),
+        (_, Some(target)) => target.reached(),
+        _ => Ok(false),
+    })?;
+    let done = job.done().clone();
+    Ok(done)
 }
 
 /// Waits for the end, and then for the threads.
-fn supervise(job: &Arc<Job>, threads: Vec<JoinHandle<()>>, target: Option<&Target>) -> Result<(), Failure> {
+fn supervise(job: &Arc<Job>, threads: Vec<JoinHandle<()>>, reached: impl Fn(&Job) -> Result<bool, Failure>) -> Result<(), Failure> {
     let mut last_look = Instant::now();
     while !job.stopping() {
         std::thread::sleep(Duration::from_millis(50));
-        if let Some(target) = target
-            && last_look.elapsed() > Duration::from_millis(200)
-        {
+        if last_look.elapsed() > Duration::from_millis(200) {
             last_look = Instant::now();
-            if target.reached()? {
+            if reached(job)? {
                 tracing::info!("caught up");
                 job.stop.store(true, Ordering::Relaxed);
             }
