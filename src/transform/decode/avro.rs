@@ -94,11 +94,7 @@ impl<'p, 'a> Interpreter<'p, '_, '_, '_, 'a> {
                 let n = self.long()?;
                 self.integer(to, n)?;
             }
-            Node::Float => {
-                let n = f32::from_le_bytes(*self.take(4)?.first_chunk().ok_or(Torn)?);
-                // Its own shortest spelling: 12.1 is 12.1, not 12.100000381.
-                self.fraction(to, if n.fract() == 0.0 { n.into() } else { n.to_string().parse().unwrap_or(f64::NAN) })?;
-            }
+            Node::Float => self.float(to)?,
             Node::Double => {
                 let n = f64::from_le_bytes(*self.take(8)?.first_chunk().ok_or(Torn)?);
                 self.fraction(to, n)?;
@@ -146,13 +142,21 @@ impl<'p, 'a> Interpreter<'p, '_, '_, '_, 'a> {
                 fields.iter().try_for_each(|field| self.value(*field, Target::Nowhere, left))?;
             }
             Node::Object(fields) => self.object(fields, to, deeper(left)?)?,
-            Node::Customs(fields) => {
-                let left = deeper(left)?;
-                for (name, field) in fields {
-                    let to = self.custom(name);
-                    self.value(*field, to, left)?;
-                }
-            }
+            Node::Customs(fields) => self.customs(fields, deeper(left)?)?,
+        }
+        Ok(())
+    }
+
+    fn float(&mut self, to: Target) -> Read<()> {
+        let n = f32::from_le_bytes(*self.take(4)?.first_chunk().ok_or(Torn)?);
+        // Its own shortest spelling: 12.1 is 12.1, not 12.100000381.
+        self.fraction(to, if n.fract() == 0.0 { n.into() } else { n.to_string().parse().unwrap_or(f64::NAN) })
+    }
+
+    fn customs(&mut self, fields: &[(Box<str>, u32)], left: u32) -> Read<()> {
+        for (name, field) in fields {
+            let to = self.custom(name);
+            self.value(*field, to, left)?;
         }
         Ok(())
     }
