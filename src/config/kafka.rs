@@ -99,6 +99,15 @@ impl KafkaConfig {
                 faults.push("kafka.sasl_username and kafka.sasl_password_file: must be set for SASL".into());
             }
         }
+        let files = [
+            ("sasl_password_file", &self.sasl_password_file),
+            ("ssl_ca_location", &self.ssl_ca_location),
+            ("ssl_certificate_location", &self.ssl_certificate_location),
+            ("ssl_key_location", &self.ssl_key_location),
+        ];
+        for (field, file) in files.into_iter().filter(|(_, file)| !file.is_empty() && !std::path::Path::new(file).exists()) {
+            faults.push(format!("kafka.{field}: there is no {file}"));
+        }
         let between = |field: &str, value: u32, low: u32, high: u32, faults: &mut Vec<String>| {
             if !(low..=high).contains(&value) {
                 faults.push(format!("kafka.{field}: must be between {low} and {high}"));
@@ -106,6 +115,10 @@ impl KafkaConfig {
         };
         between("session_timeout_ms", self.session_timeout_ms, 6_000, 300_000, faults);
         between("max_poll_interval_ms", self.max_poll_interval_ms, self.session_timeout_ms.max(6_000), 3_600_000, faults);
+        if self.group_protocol == "consumer" && self.max_poll_interval_ms < 45_000 {
+            // librdkafka holds it against a session timeout that only the broker decides on under this protocol.
+            faults.push("kafka.max_poll_interval_ms: must be at least 45000 with group_protocol = \"consumer\"".into());
+        }
         between("transaction_timeout_ms", self.transaction_timeout_ms, 1_000, 60_000, faults);
         between("linger_ms", self.linger_ms, 0, 1_000, faults);
         between("batch_size", self.batch_size, 16_384, 16_777_216, faults);

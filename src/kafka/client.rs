@@ -141,7 +141,9 @@ pub fn consumer(config: &KafkaConfig, group: &str) -> Result<ClientConfig, Fault
         .set("fetch.message.max.bytes", "4194304")
         .set("queued.min.messages", "100000")
         .set("queued.max.messages.kbytes", config.fetch_ahead_kib.to_string())
-        .set("check.crcs", "true");
+        .set("check.crcs", "true")
+        // How soon a raw topic that was missing, or new partitions of one, are noticed: by default after five minutes.
+        .set("topic.metadata.refresh.interval.ms", "10000");
     if config.group_protocol == "classic" {
         c.set("session.timeout.ms", config.session_timeout_ms.to_string())
             .set("heartbeat.interval.ms", (config.session_timeout_ms / 5).to_string())

@@ -98,6 +98,12 @@ impl ConsumerContext for Group {
 /// A partition of a source. Shape: source index in the rules, partition.
 pub type Place = (u16, i32);
 
+/// The group's metadata of one generation, without which no offsets can go into a transaction.
+///
+/// It is taken when a generation begins and goes with everything read in it. Taken at the commit, it would be worthless: a member that was
+/// thrown out has forgotten its id by then, and a transaction without a member's id is not checked against the group at all.
+pub struct Membership(pub(super) ConsumerGroupMetadata);
+
 /// A record that is looked at and not kept.
 pub struct Lent<'m> {
     /// Topic and partition.
@@ -214,10 +220,12 @@ impl RawConsumer {
         fresh.drain().filter_map(|(topic, partition)| Some((*self.index.get(&topic)?, partition))).collect()
     }
 
-    /// The group's metadata, without which no offsets can go into a transaction.
+    /// Who this member is now. Errors: `None` for a member that was thrown out of the group, or is in none.
     #[must_use]
-    pub fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
-        self.consumer.group_metadata()
+    pub fn membership(&self) -> Option<Membership> {
+        let metadata = self.consumer.group_metadata()?;
+        // In this order: librdkafka forgets the id and marks the assignment as lost in one step of the thread that answers both questions.
+        (!self.consumer.assignment_lost()).then_some(Membership(metadata))
     }
 
     /// Committed offsets and their marks; read as stable offsets. Shape: places without a commit are left out. Errors: the brokers do not answer.
@@ -293,9 +301,8 @@ fn consume_fault(error: &KafkaError) -> Fault {
     use rdkafka::error::RDKafkaErrorCode as Code;
     let text = format!("consume: {error}");
     match error.rdkafka_error_code() {
-        Some(
-            Code::Fatal | Code::Fenced | Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::SaslAuthenticationFailed,
-        ) => Fault::Stop(text),
+        Some(Code::Fatal | Code::Fenced | Code::GroupAuthorizationFailed | Code::SaslAuthenticationFailed) => Fault::Stop(text),
+        Some(Code::TopicAuthorizationFailed) => Fault::Topic(text),
         // The group may go on without this member for a while: librdkafka joins again by itself.
         _ => Fault::Retry(text),
     }

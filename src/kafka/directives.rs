@@ -3,11 +3,17 @@
 use super::client::{self, Fault, Quiet, REQUEST_TIMEOUT};
 use crate::config::kafka::KafkaConfig;
 use crate::model::directive::InForce;
+use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Message};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// How long records may be missing at the end before the topic is read anew.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a committed offset's metadata says: `lethe1 directives=<next offset> epoch=<newest key epoch>`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,10 +64,9 @@ impl DirectiveReader {
         let mut settings = client::consumer(config, "lethe-directives")?;
         settings.set("enable.partition.eof", "true").set("group.protocol", "classic");
         let consumer: BaseConsumer<Quiet> = settings.create_with_context(Quiet).map_err(|e| Fault::of_request("create consumer", &e))?;
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, 0, Offset::Beginning).map_err(|e| Fault::of_request("assign directives", &e))?;
-        consumer.assign(&list).map_err(|e| Fault::of_request("assign directives", &e))?;
-        Ok(DirectiveReader { consumer, topic: topic.to_owned() })
+        let reader = DirectiveReader { consumer, topic: topic.to_owned() };
+        reader.assign(Offset::Beginning)?;
+        Ok(reader)
     }
 
     /// Takes in what has arrived, waiting for at most `wait`. Returns whether anything changed. Errors: Kafka's.
@@ -70,10 +75,7 @@ impl DirectiveReader {
         let mut wait = wait;
         while let Some(message) = self.consumer.poll(wait) {
             match message {
-                Ok(m) => {
-                    in_force.apply(m.offset(), m.key().unwrap_or_default(), m.payload());
-                    changed = true;
-                }
+                Ok(m) => changed |= take_in(in_force, &m),
                 Err(KafkaError::PartitionEOF(_)) => {
                     self.settle(in_force);
                     break;
@@ -87,7 +89,7 @@ impl DirectiveReader {
 
     /// The end of the topic as of now. Errors: the brokers do not answer.
     pub fn end(&self) -> Result<i64, Fault> {
-        let (_, high) = self.consumer.fetch_watermarks(&self.topic, 0, REQUEST_TIMEOUT).map_err(|e| Fault::of_request(&self.topic, &e))?;
+        let (_, high) = self.consumer.fetch_watermarks(&self.topic, 0, REQUEST_TIMEOUT).map_err(|e| asked(&self.topic, &e))?;
         Ok(high)
     }
 
@@ -96,13 +98,46 @@ impl DirectiveReader {
         let end = self.end()?;
         let until = Instant::now() + REQUEST_TIMEOUT;
         let mut changed = false;
+        let mut read_again = Instant::now() + READ_AGAIN;
         while in_force.next_offset < end {
             changed |= self.follow(in_force, Duration::from_millis(100))?;
-            if Instant::now() > until {
+            let now = Instant::now();
+            if now > until {
                 return Err(Fault::Retry("read directives: no answer in time".into()));
+            }
+            if now > read_again && in_force.next_offset < end {
+                // What is missing may be gaps only, of which the client tells nothing: compaction took the newest records.
+                changed |= self.read_to_the_end(in_force, end, until)?;
+                read_again = now + READ_AGAIN;
             }
         }
         Ok(changed)
+    }
+
+    /// Begins to read anew at `in_force.next_offset`. The end of the partition, told to a reading that began after `end` was asked for, is `end`
+    /// or later.
+    fn read_to_the_end(&self, in_force: &mut InForce, end: i64, until: Instant) -> Result<bool, Fault> {
+        let from = if in_force.next_offset == 0 { Offset::Beginning } else { Offset::Offset(in_force.next_offset) };
+        self.assign(from)?;
+        let mut changed = false;
+        while Instant::now() < until {
+            match self.consumer.poll(Duration::from_millis(100)) {
+                None => {}
+                Some(Ok(m)) => changed |= take_in(in_force, &m),
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    in_force.next_offset = in_force.next_offset.max(end);
+                    break;
+                }
+                Some(Err(e)) => return Err(Fault::Retry(format!("read directives: {e}"))),
+            }
+        }
+        Ok(changed)
+    }
+
+    fn assign(&self, from: Offset) -> Result<(), Fault> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, 0, from).map_err(|e| Fault::of_request("assign directives", &e))?;
+        self.consumer.assign(&list).map_err(|e| Fault::of_request("assign directives", &e))
     }
 
     /// At the end of the partition, compacted gaps before the position count as read.
@@ -112,6 +147,58 @@ impl DirectiveReader {
         if let Some(next) = next.filter(|n| *n > in_force.next_offset) {
             in_force.next_offset = next;
         }
+    }
+}
+
+/// Appends one directive and waits until it is stored on all replicas in sync. Returns its offset. Errors: it was not stored.
+pub fn publish(config: &KafkaConfig, topic: &str, key: &str, value: &[u8]) -> Result<i64, Fault> {
+    let mut settings = client::producer(config)?;
+    settings.set("message.timeout.ms", "30000");
+    let context = Stored::default();
+    let producer: BaseProducer<Stored> = settings.create_with_context(context).map_err(|e| Fault::of_request("create producer", &e))?;
+    let record = BaseRecord::to(topic).partition(0).key(key).payload(value);
+    producer.send(record).map_err(|(e, _)| Fault::of_request(topic, &e))?;
+    producer.flush(Duration::from_secs(35)).map_err(|e| Fault::of_request(topic, &e))?;
+    let stored = producer.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    stored.unwrap_or_else(|| Err("no answer in time".into())).map_err(|e| Fault::Stop(format!("topic {topic}: {e}")))
+}
+
+/// Where the one record was stored.
+#[derive(Default)]
+struct Stored(Mutex<Option<Result<i64, String>>>);
+
+impl ClientContext for Stored {
+    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, fac: &str, _message: &str) {
+        tracing::debug!(?level, facility = fac, "librdkafka");
+    }
+    fn error(&self, error: KafkaError, _reason: &str) {
+        tracing::warn!(%error, "kafka client");
+    }
+}
+
+impl ProducerContext for Stored {
+    type DeliveryOpaque = ();
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let result = result.as_ref().map(Message::offset).map_err(|(e, _)| e.to_string());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    }
+}
+
+/// Takes in one record. Returns whether something changed: a record that is read again changes nothing.
+fn take_in(in_force: &mut InForce, message: &BorrowedMessage<'_>) -> bool {
+    if message.offset() < in_force.next_offset {
+        return false;
+    }
+    in_force.apply(message.offset(), message.key().unwrap_or_default(), message.payload());
+    true
+}
+
+/// What to do about a question about the topic that was not answered: what only the operator can mend is not asked again.
+fn asked(topic: &str, error: &KafkaError) -> Fault {
+    let text = format!("topic {topic}: {error}");
+    match error.rdkafka_error_code() {
+        Some(code) if client::is_topic_fault(code) => Fault::Stop(text),
+        _ => Fault::Retry(text),
     }
 }
 

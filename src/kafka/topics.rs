@@ -3,10 +3,11 @@
 use super::client::{self, Fault, REQUEST_TIMEOUT};
 use crate::config::kafka::KafkaConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::client::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A topic as it should be.
@@ -31,16 +32,35 @@ pub enum Change {
     Alter(String, Vec<(String, String, String)>),
 }
 
+/// Hears of refusals, which a request that waits for an answer is not told of.
+#[derive(Default)]
+struct Heard(Mutex<Option<String>>);
+
+impl ClientContext for Heard {
+    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, fac: &str, _message: &str) {
+        tracing::debug!(?level, facility = fac, "librdkafka");
+    }
+    fn error(&self, error: KafkaError, _reason: &str) {
+        let code = error.rdkafka_error_code();
+        if matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::SSL)) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        } else {
+            tracing::debug!(%error, "kafka client");
+        }
+    }
+}
+
 /// What the brokers say about topics.
 pub struct Admin {
-    client: AdminClient<DefaultClientContext>,
+    client: AdminClient<Heard>,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Admin {
     /// Connects. Errors: settings that librdkafka refuses.
     pub fn connect(config: &KafkaConfig) -> Result<Self, Fault> {
-        let client = client::base(config)?.create().map_err(|e| Fault::of_request("create admin client", &e))?;
+        let client =
+            client::base(config)?.create_with_context(Heard::default()).map_err(|e| Fault::of_request("create admin client", &e))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -50,12 +70,16 @@ impl Admin {
 
     /// Partitions of every topic that can be seen. Errors: no broker answers.
     pub fn partitions(&self) -> Result<HashMap<String, u32>, Fault> {
-        let metadata = self
-            .client
-            .inner()
-            .fetch_metadata(None, REQUEST_TIMEOUT)
-            .map_err(|e| Fault::Stop(format!("no broker answers: {e}; check kafka.bootstrap_servers and the network")))?;
+        let metadata = self.client.inner().fetch_metadata(None, REQUEST_TIMEOUT).map_err(|e| self.unanswered(&e))?;
         Ok(metadata.topics().iter().filter(|t| t.error().is_none()).map(|t| (t.name().to_owned(), t.partitions().len() as u32)).collect())
+    }
+
+    /// Why nobody answered. A refused password looks like silence to the caller; only the client heard of it.
+    fn unanswered(&self, error: &KafkaError) -> Fault {
+        match self.client.inner().context().0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(refused) => Fault::Stop(format!("the brokers refuse this client: {refused}; check kafka.sasl_* and kafka.ssl_*")),
+            None => Fault::Stop(format!("no broker answers: {error}; check kafka.bootstrap_servers and the network")),
+        }
     }
 
     /// How many brokers there are. Errors: no broker answers.
@@ -82,6 +106,17 @@ impl Admin {
             }
         }
         Ok(found)
+    }
+
+    /// Whether a consumer group has no members, as far as the brokers tell: of a group under the newer protocol this call does not learn the
+    /// state, and it does not count as empty. Errors: the brokers do not answer.
+    pub fn is_empty_group(&self, group: &str) -> Result<bool, Fault> {
+        let list = self
+            .client
+            .inner()
+            .fetch_group_list(Some(group), REQUEST_TIMEOUT)
+            .map_err(|e| Fault::Retry(format!("members of group {group}: {e}")))?;
+        Ok(list.groups().iter().filter(|g| g.name() == group).all(|g| g.state() == "Empty"))
     }
 
     /// The settings of existing topics. Shape: by topic, by setting: value. Errors: the brokers refuse.

@@ -1,10 +1,10 @@
 //! One batch, one transaction: begin, produce everything, add the offsets, commit. librdkafka's calls block: never on an async thread.
 
 use super::client::{self, Fault};
+use super::consumer::Membership;
 use crate::config::kafka::KafkaConfig;
 use crate::model::record::{OutputChunk, OutputRecord};
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
@@ -176,8 +176,8 @@ impl Transaction<'_> {
     /// Adds offsets and commits. Consumes the transaction; an error that asks for an abort gives it back, to be aborted.
     ///
     /// Errors: after any of them nothing was committed, or it is not known what was (`Recreate`): a new producer settles it.
-    pub fn commit(mut self, offsets: &[NextOffset], group: &ConsumerGroupMetadata) -> Result<(), (Fault, Option<Self>)> {
-        match self.try_commit(offsets, group) {
+    pub fn commit(mut self, offsets: &[NextOffset], member: &Membership) -> Result<(), (Fault, Option<Self>)> {
+        match self.try_commit(offsets, member) {
             Ok(()) => {
                 self.open = false;
                 Ok(())
@@ -198,7 +198,7 @@ impl Transaction<'_> {
         }
     }
 
-    fn try_commit(&self, offsets: &[NextOffset], group: &ConsumerGroupMetadata) -> Result<(), Fault> {
+    fn try_commit(&self, offsets: &[NextOffset], member: &Membership) -> Result<(), Fault> {
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for o in offsets {
             let mut element = list.add_partition(&o.topic, o.partition);
@@ -206,7 +206,7 @@ impl Transaction<'_> {
             element.set_metadata(&o.metadata);
         }
         if !offsets.is_empty() {
-            self.retry("send offsets", |p| p.send_offsets_to_transaction(&list, group, CALL_TIMEOUT))?;
+            self.retry("send offsets", |p| p.send_offsets_to_transaction(&list, &member.0, CALL_TIMEOUT))?;
         }
         self.retry("commit transaction", |p| p.commit_transaction(CALL_TIMEOUT))
     }

@@ -156,7 +156,7 @@ impl Retain<'_> {
 
 /// Commits, or aborts if that is what the error asks for.
 pub(super) fn commit(transaction: Transaction<'_>, offsets: &[NextOffset], consumer: &RawConsumer) -> Result<(), Fault> {
-    let Some(group) = consumer.group_metadata() else {
+    let Some(group) = consumer.membership() else {
         transaction.abort()?;
         return Err(Fault::Abort("this process is in no group".into()));
     };

@@ -97,7 +97,7 @@ impl<'c> Trimmer<'c> {
         for (source, partition) in &rolls {
             transaction.tombstone(&self.sources[usize::from(*source)].topic, *partition, ROLL_KEY, None)?;
         }
-        let group = first.group_metadata().ok_or_else(|| Fault::Abort("no group to look at".into()))?;
+        let group = first.membership().ok_or_else(|| Fault::Abort("no group to look at".into()))?;
         transaction.commit(&[], &group).map_err(|(fault, _)| fault)?;
         for place in rolls {
             let (_, end) = first.watermarks(place)?;

@@ -2,7 +2,7 @@
 
 use super::{Collected, Job, mark};
 use crate::kafka::client::Fault;
-use crate::kafka::consumer::{Generation, Place, Polled, RawConsumer};
+use crate::kafka::consumer::{Generation, Membership, Place, Polled, RawConsumer};
 use crate::model::record::RawRecords;
 use crate::ops::clock;
 use crossbeam_channel::{SendTimeoutError, Sender};
@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(50);
 /// How often idle partitions are looked at.
 const IDLE_LOOK: Duration = Duration::from_millis(500);
-/// How often an answer of the brokers is asked for again before the job gives up.
-const TRIES: u32 = 10;
+/// Pause before the brokers are asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// Directives that arrive within so long are taken in together: each time everything prepared is void, and work must go on between them.
+const DIRECTIVES_EVERY: Duration = Duration::from_millis(300);
 
 /// The collecting stage of one worker.
 pub(super) struct Collector {
@@ -25,7 +27,12 @@ pub(super) struct Collector {
     to: Sender<Collected>,
     seen: u64,
     seen_directives: u64,
+    began: Instant,
+    /// Everything before this offset of the directives is in force in this generation: the mark of its batches.
+    mark: i64,
+    member: Option<Arc<Membership>>,
     owned: HashSet<Place>,
+    /// What the client was told to pause. It remembers a pause beyond a revocation, so this does too.
     standing: HashSet<Place>,
     sent: BTreeMap<Place, i64>,
     records: RawRecords,
@@ -35,12 +42,36 @@ pub(super) struct Collector {
     limits: HashMap<u16, Limit>,
 }
 
-/// A tenant's rate limit at work. Units: events per second.
+/// A tenant's rate limit at work: a bucket that fills with the time and is emptied by events.
 struct Limit {
+    /// Units: events per second.
     per_second: u32,
-    since: Instant,
-    taken: u32,
+    filled: Instant,
+    /// Units: events that may still pass; below zero, what was taken too early.
+    left: f64,
     waits: bool,
+}
+
+impl Limit {
+    fn new(per_second: u32, now: Instant) -> Self {
+        Limit { per_second, filled: now, left: 0.0, waits: true }
+    }
+
+    /// Fills the bucket, up to what flows in between two looks or so: a tenant that was idle gets no burst.
+    fn fill(&mut self, now: Instant) {
+        let rate = f64::from(self.per_second);
+        self.left = (self.left + rate * now.duration_since(self.filled).as_secs_f64()).min((rate * 2.0 * IDLE_LOOK.as_secs_f64()).max(1.0));
+        self.filled = now;
+        self.waits = self.left < 1.0;
+    }
+
+    /// Takes one event out. Returns whether it was the last for now.
+    fn take(&mut self) -> bool {
+        self.left -= 1.0;
+        let last = self.left < 1.0 && !self.waits;
+        self.waits |= last;
+        last
+    }
 }
 
 impl Collector {
@@ -52,6 +83,9 @@ impl Collector {
             to,
             seen: u64::MAX,
             seen_directives: 0,
+            began: Instant::now(),
+            mark: 0,
+            member: None,
             owned: HashSet::new(),
             standing: HashSet::new(),
             sent: BTreeMap::new(),
@@ -65,7 +99,7 @@ impl Collector {
 
     pub(super) fn run(mut self) -> Result<(), Fault> {
         while !self.job.stopping() {
-            if self.job.follower.version() != self.seen_directives {
+            if self.job.follower.version() != self.seen_directives && self.began.elapsed() >= DIRECTIVES_EVERY {
                 // What was prepared was decided without the new directive.
                 self.generation.drain();
             }
@@ -86,32 +120,39 @@ impl Collector {
         self.sent.clear();
         self.first_at = None;
         let job = Arc::clone(&self.job);
-        self.seen_directives = job.follower.version();
         again(&job, || job.follower.catch_up())?;
+        // In this order: each may be older than what is then in force, which only means to look again, never to claim too much.
         self.seen_directives = job.follower.version();
+        self.mark = job.follower.next_offset();
+        self.began = Instant::now();
         let fresh = self.consumer.take_fresh();
         self.owned = self.consumer.assignment()?.into_iter().collect();
+        self.member = self.consumer.membership().map(Arc::new);
         // Fresh partitions stand at what is committed, unless something was read of them along with the assignment.
         let back: Vec<Place> = self.owned.iter().filter(|p| !fresh.contains(p) || read_along.contains(p)).copied().collect();
         if !back.is_empty() {
             let consumer = Arc::clone(&self.consumer);
             again(&job, || consumer.rewind(&back))?;
         }
-        self.standing.clear();
         self.read_limits();
         self.stand_or_go()?;
         self.commit_positions()?;
-        job.health.set_ready(true);
+        if self.seen > 0 {
+            // The group has said what is ours, be it nothing.
+            job.health.set_ready(true);
+        }
         Ok(())
     }
 
     fn read_limits(&mut self) {
         let job = Arc::clone(&self.job);
+        let mut before = std::mem::take(&mut self.limits);
         job.follower.in_force(|in_force| {
-            self.limits.retain(|_, _| false);
             for (i, tenant) in job.rules.tenants.iter().enumerate() {
                 if let Some(per_second) = in_force.rate_limit(tenant.id.as_str()) {
-                    self.limits.insert(i as u16, Limit { per_second, since: Instant::now(), taken: 0, waits: false });
+                    // A limit that stays keeps its count: rebalances and aborts give nothing away.
+                    let kept = before.remove(&(i as u16)).filter(|l| l.per_second == per_second);
+                    self.limits.insert(i as u16, kept.unwrap_or_else(|| Limit::new(per_second, Instant::now())));
                 }
             }
         });
@@ -136,11 +177,14 @@ impl Collector {
         let resume: Vec<Place> = self.standing.difference(&wanted).filter(|p| self.owned.contains(p)).copied().collect();
         if !pause.is_empty() {
             self.consumer.pause(&pause)?;
+            self.standing.extend(pause);
         }
         if !resume.is_empty() {
             self.consumer.resume(&resume)?;
+            resume.iter().for_each(|place| {
+                self.standing.remove(place);
+            });
         }
-        self.standing = wanted;
         Ok(())
     }
 
@@ -151,11 +195,17 @@ impl Collector {
             return Ok(());
         }
         let (job, consumer) = (Arc::clone(&self.job), Arc::clone(&self.consumer));
-        let mut committed = HashMap::new();
+        let (mut committed, mut first) = (HashMap::new(), HashMap::new());
         again(&job, || {
             committed = consumer.committed(&owned)?;
+            for place in owned.iter().filter(|p| !committed.contains_key(p)) {
+                first.insert(*place, consumer.watermarks(*place)?.0);
+            }
             Ok(())
         })?;
+        if job.stopping() {
+            return Ok(());
+        }
         let mut next = BTreeMap::new();
         for place in owned {
             let newest =
@@ -169,7 +219,7 @@ impl Collector {
                     )));
                 }
                 Some((offset, _)) => *offset,
-                None => consumer.watermarks(place)?.0,
+                None => first.get(&place).copied().unwrap_or_default(),
             };
             next.insert(place, offset);
         }
@@ -193,6 +243,11 @@ impl Collector {
                 tracing::warn!(cause = %text, "reading goes on");
                 Polled::Nothing
             }
+            // Of one tenant among others only the others go on; a tenant alone must hear of it.
+            Err(Fault::Topic(text)) if self.job.rules.tenants.len() > 1 => {
+                tracing::error!(cause = %text, "a raw topic cannot be read; the other tenants go on");
+                Polled::Nothing
+            }
             Err(fault) => return Err(fault),
         };
         if self.generation.current() != self.seen {
@@ -213,12 +268,8 @@ impl Collector {
     fn count_against_limit(&mut self) -> Result<(), Fault> {
         let Some(row) = self.records.rows.last().filter(|_| !self.limits.is_empty()) else { return Ok(()) };
         let tenant = self.job.rules.sources[usize::from(row.source)].tenant;
-        if let Some(limit) = self.limits.get_mut(&tenant) {
-            limit.taken += 1;
-            if limit.taken >= limit.per_second {
-                limit.waits = true;
-                self.stand_or_go()?;
-            }
+        if self.limits.get_mut(&tenant).is_some_and(Limit::take) {
+            self.stand_or_go()?;
         }
         Ok(())
     }
@@ -238,7 +289,7 @@ impl Collector {
     }
 
     fn send(&self, records: RawRecords, next: BTreeMap<Place, i64>) {
-        let mut batch = Collected { generation: self.seen, records, next, directives: self.job.follower.next_offset() };
+        let mut batch = Collected { generation: self.seen, records, next, directives: self.mark, member: self.member.clone() };
         // A full queue must not keep this thread from noticing that the batch is void, or that the job ends.
         while self.generation.current() == self.seen && !self.job.stopping() {
             match self.to.send_timeout(batch, Duration::from_millis(100)) {
@@ -251,10 +302,11 @@ impl Collector {
     /// Between two batches: limits and standing tenants are looked at again, and positions past markers and roll records are committed.
     fn look_around(&mut self) -> Result<(), Fault> {
         self.last_idle_look = Instant::now();
-        let mut changed = self.job.tenants.unblock_due(&self.job.rules);
-        for limit in self.limits.values_mut().filter(|l| l.since.elapsed() >= Duration::from_secs(1)) {
-            changed |= limit.waits;
-            (limit.since, limit.taken, limit.waits) = (Instant::now(), 0, false);
+        let mut changed = self.job.tenants.unblock_due();
+        for limit in self.limits.values_mut() {
+            let waited = limit.waits;
+            limit.fill(self.last_idle_look);
+            changed |= waited != limit.waits;
         }
         if changed {
             self.stand_or_go()?;
@@ -275,15 +327,15 @@ impl Collector {
     }
 }
 
-/// Asks the brokers again while the answer is to ask again.
+/// Asks the brokers again while the answer is to ask again: brokers that are away come back, and the job goes on by itself.
 fn again(job: &Job, mut ask: impl FnMut() -> Result<(), Fault>) -> Result<(), Fault> {
     let mut tries = 0;
     loop {
         match ask() {
-            Err(Fault::Retry(text)) if tries < TRIES && !job.stopping() => {
+            Err(Fault::Retry(text)) if !job.stopping() => {
                 tries += 1;
                 tracing::warn!(cause = %text, tries, "asking again");
-                std::thread::sleep(Duration::from_millis(200));
+                std::thread::sleep(ASK_AGAIN);
             }
             Err(_) if job.stopping() => return Ok(()),
             done => return done,

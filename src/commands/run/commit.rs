@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// A transactional id that is taken over so often within a minute is shared by two processes.
 const FENCED_MAX: usize = 5;
+/// Pause before an aborted batch is read again.
+const ABORT_PAUSE: Duration = Duration::from_millis(100);
 /// Pause before a new producer is built.
 const REBUILD_PAUSE: Duration = Duration::from_millis(500);
 
@@ -92,7 +94,7 @@ impl Committer {
     fn transact(&self, producer: &mut TransactionalProducer, batch: &Prepared, tenant: Option<u16>) -> Result<(), Fault> {
         let job = &self.job;
         let offsets = next_offsets(job, &self.consumer, &batch.next, batch.directives, tenant);
-        let group = self.consumer.group_metadata().ok_or_else(|| Fault::Abort("the worker is in no group".into()))?;
+        let member = batch.member.as_ref().ok_or_else(|| Fault::Abort("the worker is in no group".into()))?;
         let transaction = producer.begin()?;
         for chunk in &batch.transformed.chunks {
             let produced = transaction.produce(
@@ -105,7 +107,7 @@ impl Committer {
                 return Err(fault);
             }
         }
-        match transaction.commit(&offsets, &group) {
+        match transaction.commit(&offsets, member) {
             Ok(()) => Ok(()),
             Err((fault, transaction)) => {
                 if let (Fault::Abort(_) | Fault::Topic(_), Some(transaction)) = (&fault, transaction) {
@@ -144,6 +146,10 @@ impl Committer {
                 }
                 Err(fault) => tracing::warn!(cause = %fault, "no new producer yet"),
             }
+        }
+        if !rebuild && !self.job.stopping() {
+            // Whatever it was may last for a moment: a rebalance, a leader that moves.
+            std::thread::sleep(ABORT_PAUSE);
         }
         self.generation.advance();
         Ok(())

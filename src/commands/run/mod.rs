@@ -16,7 +16,7 @@ mod tenants;
 use super::Failure;
 use crate::config::Config;
 use crate::config::compile::compile;
-use crate::kafka::consumer::{Generation, Place, RawConsumer};
+use crate::kafka::consumer::{Generation, Membership, Place, RawConsumer};
 use crate::kafka::directives::Mark;
 use crate::kafka::topics::Admin;
 use crate::model::keyring::Keyring;
@@ -76,6 +76,7 @@ struct Collected {
     records: RawRecords,
     next: BTreeMap<Place, i64>,
     directives: i64,
+    member: Option<Arc<Membership>>,
 }
 
 /// A batch ready to be committed.
@@ -84,6 +85,7 @@ struct Prepared {
     transformed: Transformed,
     next: BTreeMap<Place, i64>,
     directives: i64,
+    member: Option<Arc<Membership>>,
     rows: usize,
     bytes: usize,
     oldest_ms: Option<i64>,
@@ -158,6 +160,7 @@ pub fn work(config: Config, keyring: Keyring, end: End) -> Result<Done, Failure>
         move || job.stop.store(true, Ordering::Relaxed)
     })
     .map_err(Failure::Failed)?;
+    watch_topics(&job, admin)?;
     let mut threads = vec![directives::start(Arc::clone(&job))?];
     for worker in 0..job.config.run.workers {
         threads.extend(start_worker(&job, worker)?);
@@ -169,6 +172,25 @@ pub fn work(config: Config, keyring: Keyring, end: End) -> Result<Done, Failure>
     })?;
     let done = job.done().clone();
     Ok(done)
+}
+
+/// Looks at the topics of tenants that stand still, on a thread that nobody waits for: an answer may take long.
+fn watch_topics(job: &Arc<Job>, admin: Admin) -> Result<(), Failure> {
+    let watched = Arc::clone(job);
+    spawn(job, "topics", move || {
+        while !watched.stopping() {
+            std::thread::sleep(tenants::LOOK_EVERY);
+            if !watched.tenants.any_blocked() {
+                continue;
+            }
+            match admin.partitions() {
+                Ok(there) => watched.tenants.look_again(&watched.rules, &there),
+                Err(fault) => tracing::warn!(%fault, "topics cannot be looked at"),
+            }
+        }
+        Ok(())
+    })
+    .map(drop)
 }
 
 /// Waits for the end, and then for the threads.
@@ -247,6 +269,7 @@ fn transform_all(job: &Job, generation: &Generation, from: &Receiver<Collected>,
             transformed,
             next: batch.next,
             directives: batch.directives,
+            member: batch.member,
             rows: batch.records.rows.len(),
             bytes: batch.records.bytes.len(),
             oldest_ms: batch.records.rows.iter().map(|r| r.received_at_ms).min(),

@@ -6,16 +6,21 @@ use crate::kafka::consumer::Place;
 use crate::model::record::TopicIndex;
 use crate::transform::rules::Rules;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a tenant whose topics cannot be written stands still before it is tried again.
-const RETRY: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_secs(5);
+/// How often the topics of tenants that stand still are looked at.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 /// What is known about the tenants' topics.
 pub(super) struct Tenants {
     /// Partitions by [`TopicIndex`]; 0: the topic is not there.
-    partitions: Vec<u32>,
+    partitions: Vec<AtomicU32>,
+    /// What a tenant still misses, by its index: what was said last about it.
+    missing: Mutex<HashMap<u16, String>>,
     places: Vec<Place>,
     blocked: Mutex<HashMap<u16, Instant>>,
 }
@@ -25,30 +30,35 @@ impl Tenants {
     pub(super) fn look(rules: &Rules, config: &Config, there: &HashMap<String, u32>) -> Result<Self, Failure> {
         let own = &config.topics.directives;
         if !there.contains_key(own) {
-            return Err(Failure::Failed(format!("topic {own} is missing; make it with `lethe topics apply`")));
+            return Err(Failure::Failed(format!("topic {own} is missing, or this user may not see it; make it with `lethe topics apply`")));
         }
-        let partitions = rules.topics.iter().map(|t| there.get(&t.name).copied().unwrap_or(0)).collect();
+        let partitions = rules.topics.iter().map(|t| AtomicU32::new(there.get(&t.name).copied().unwrap_or(0))).collect();
         let mut places = Vec::new();
         for (i, source) in rules.sources.iter().enumerate() {
             let n = there.get(&source.topic).copied().unwrap_or(0);
             places.extend((0..n as i32).map(|p| (i as u16, p)));
         }
         let mut blocked = HashMap::new();
-        let mut missing = Vec::new();
-        for (i, tenant) in rules.tenants.iter().enumerate() {
-            let sources = rules.sources.iter().filter(|s| usize::from(s.tenant) == i).map(|s| &s.topic);
-            let outputs = rules.topics.iter().filter(|t| usize::from(t.tenant) == i).map(|t| &t.name);
-            let absent: Vec<&str> = sources.chain(outputs).filter(|t| !there.contains_key(*t)).map(String::as_str).collect();
+        let mut missing = HashMap::new();
+        for i in 0..rules.tenants.len() as u16 {
+            let absent = absent(rules, i, there);
             if !absent.is_empty() {
-                tracing::error!(tenant = %tenant.id, topics = absent.join(", "), "topics are missing; the tenant stands still; run `lethe topics apply`");
-                missing.extend(absent.iter().map(ToString::to_string));
-                blocked.insert(i as u16, Instant::now() + RETRY);
+                missing.insert(i, absent);
+                blocked.insert(i, Instant::now());
             }
         }
         if blocked.len() == rules.tenants.len() {
-            return Err(Failure::Failed(format!("topics are missing: {}; make them with `lethe topics apply`", missing.join(", "))));
+            let mut all: Vec<String> = missing.into_values().collect();
+            all.sort();
+            return Err(Failure::Failed(format!(
+                "topics are missing, or this user may not see them: {}; make them with `lethe topics apply`",
+                all.join(", ")
+            )));
         }
-        Ok(Tenants { partitions, places, blocked: Mutex::new(blocked) })
+        for (i, topics) in &missing {
+            say_missing(rules, *i, topics);
+        }
+        Ok(Tenants { partitions, missing: Mutex::new(missing), places, blocked: Mutex::new(blocked) })
     }
 
     /// Every partition of every raw topic.
@@ -58,7 +68,7 @@ impl Tenants {
 
     /// How many partitions an output topic has.
     pub(super) fn partitions(&self, topic: TopicIndex) -> u32 {
-        self.partitions[usize::from(topic.0)]
+        self.partitions[usize::from(topic.0)].load(Ordering::Relaxed)
     }
 
     /// Lets a tenant stand still for a while.
@@ -72,16 +82,48 @@ impl Tenants {
     }
 
     /// Lets tenants whose time has come try again. Returns whether there were any.
-    pub(super) fn unblock_due(&self, rules: &Rules) -> bool {
+    pub(super) fn unblock_due(&self) -> bool {
         let now = Instant::now();
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
         let before = blocked.len();
-        // A topic that was missing at start needs its number of partitions: such a tenant waits for a restart.
-        blocked.retain(|tenant, until| *until > now || self.misses_topics(rules, *tenant));
+        blocked.retain(|tenant, until| *until > now || missing.contains_key(tenant));
         blocked.len() < before
     }
 
-    fn misses_topics(&self, rules: &Rules, tenant: u16) -> bool {
-        rules.topics.iter().zip(&self.partitions).any(|(t, n)| t.tenant == tenant && *n == 0)
+    /// Looks again, on behalf of tenants that stand still: at what they miss, and at how many partitions their topics have now.
+    pub(super) fn look_again(&self, rules: &Rules, there: &HashMap<String, u32>) {
+        let blocked: Vec<u16> = self.blocked.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        for tenant in blocked {
+            for (topic, partitions) in rules.topics.iter().zip(&self.partitions).filter(|(t, _)| t.tenant == tenant) {
+                partitions.store(there.get(&topic.name).copied().unwrap_or(0), Ordering::Relaxed);
+            }
+            let absent = absent(rules, tenant, there);
+            let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+            if absent.is_empty() {
+                if missing.remove(&tenant).is_some() {
+                    tracing::info!(tenant = %rules.tenants[usize::from(tenant)].id, "all topics are there: the tenant goes on");
+                }
+            } else if missing.insert(tenant, absent.clone()).is_none_or(|said| said != absent) {
+                say_missing(rules, tenant, &absent);
+            }
+        }
     }
+
+    /// Whether any tenant stands still because of its topics.
+    pub(super) fn any_blocked(&self) -> bool {
+        !self.blocked.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+/// Names of a tenant's topics that are not there; empty if all are.
+fn absent(rules: &Rules, tenant: u16, there: &HashMap<String, u32>) -> String {
+    let sources = rules.sources.iter().filter(|s| s.tenant == tenant).map(|s| s.topic.as_str());
+    let outputs = rules.topics.iter().filter(|t| t.tenant == tenant).map(|t| t.name.as_str());
+    sources.chain(outputs).filter(|t| !there.contains_key(*t)).collect::<Vec<_>>().join(", ")
+}
+
+fn say_missing(rules: &Rules, tenant: u16, topics: &str) {
+    let id = &rules.tenants[usize::from(tenant)].id;
+    tracing::error!(tenant = %id, topics, "topics are missing; the tenant stands still, the others go on; run `lethe topics apply`");
 }
