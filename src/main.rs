@@ -42,6 +42,18 @@ enum Command {
         #[command(subcommand)]
         action: TopicsAction,
     },
+    /// Stop producing records of a tenant, or of all: they wait in the raw topics.
+    Pause(Whom),
+    /// Go on where `pause` stopped.
+    Resume(Whom),
+    /// Limit how many events per second each worker takes of a tenant, or of each.
+    RateLimit {
+        #[command(flatten)]
+        whom: Whom,
+        /// A number from 1, or `off`.
+        #[arg(long, value_parser = events_per_second)]
+        events_per_second: Limit,
+    },
     /// Make, rotate or destroy a tenant's pseudonymisation key.
     Keys {
         #[command(subcommand)]
@@ -96,6 +108,21 @@ struct UntilCaughtUp {
     until_caught_up: bool,
 }
 
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Whom {
+    /// Tenant id.
+    #[arg(long, value_parser = tenant_id)]
+    tenant: Option<TenantId>,
+    /// Every tenant.
+    #[arg(long)]
+    all: bool,
+}
+
+/// `None`: off.
+#[derive(Clone, Copy)]
+struct Limit(Option<u32>);
+
 #[derive(Subcommand)]
 enum KeysAction {
     /// Make the first key of a tenant (and the signing key, if there is none).
@@ -115,6 +142,14 @@ struct KeysTenant {
 
 fn tenant_id(text: &str) -> Result<TenantId, String> {
     TenantId::try_from(text.to_owned())
+}
+
+fn events_per_second(text: &str) -> Result<Limit, String> {
+    match (text, text.parse::<u32>()) {
+        ("off", _) => Ok(Limit(None)),
+        (_, Ok(n)) if n > 0 => Ok(Limit(Some(n))),
+        _ => Err("must be a number from 1, or off; to stop altogether, `lethe pause`".into()),
+    }
 }
 
 fn main() -> ExitCode {
@@ -147,6 +182,11 @@ fn call(cli: Cli) -> Result<(), Failure> {
             }
         }
         Command::Demo(d) => commands::demo::demo(&cli.config, d.kafka),
+        Command::Pause(whom) => commands::orders::pause(&config()?, whom.tenant.as_ref(), true),
+        Command::Resume(whom) => commands::orders::pause(&config()?, whom.tenant.as_ref(), false),
+        Command::RateLimit { whom, events_per_second: Limit(limit) } => {
+            commands::orders::rate_limit(&config()?, whom.tenant.as_ref(), limit)
+        }
         Command::Keys { action } => {
             let config = config()?;
             match action {

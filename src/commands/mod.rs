@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod generate;
 pub mod keys;
+pub mod orders;
 pub mod retain;
 pub mod run;
 mod signals;

@@ -183,6 +183,14 @@ fn write(path: &Path, keyring: &Keyring) -> Result<(), String> {
     written.map_err(|e| format!("cannot be written: {e}"))
 }
 
+/// A request's id: 128 random bits, as hex, which nobody can guess and nobody else has. Errors: the system gives no random bytes.
+pub fn request_id() -> Result<String, KeyringError> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|_| KeyringError { path: "request id".into(), fault: "the system gives no random bytes".into() })?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
 /// When the file was last changed, to notice a new one. Shape: modification time in ns, inode. Errors: `None` when it is not there.
 #[must_use]
 pub fn stamp(path: &Path) -> Option<(i64, u64)> {
