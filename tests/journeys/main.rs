@@ -26,8 +26,15 @@
 
 mod support;
 
+mod asked_to_stop;
+mod bad_config;
 mod broker_answers;
+mod broker_gone;
+mod crash_between_produce_and_commit;
 mod demo;
+mod one_tenants_topic_fails;
+mod operator_pauses;
 mod retain_survives;
 mod topics_applied;
 mod window_elapsed;
+mod zombie_worker;

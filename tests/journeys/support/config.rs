@@ -25,6 +25,10 @@ impl TestConfig {
             .set("run.groups", vec![run.as_str()])
             .set("retain.group", format!("{namespace}-retain"))
             .set("retain.testing", true)
+            // The broker is shared, and its topics for all tenants would be too.
+            .set("topics.directives", format!("{namespace}.directives"))
+            .set("topics.audit", format!("{namespace}.audit"))
+            .set("topics.replication_factor", 1)
             .set("keys.file", home.join("keyring.toml").display().to_string())
             .set("keys.signing_file", home.join("signing.key").display().to_string())
     }

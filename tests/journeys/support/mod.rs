@@ -13,4 +13,5 @@ pub mod lethe;
 pub mod metrics;
 pub mod outside;
 pub mod python;
+pub mod scene;
 pub mod wait;
