@@ -133,6 +133,21 @@ mod tests {
         }
     }
 
+    /// The values that fastavro 1.12 gives for `fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO")`. Nested types have full names in
+    /// the schema files because apache-avro does not put the enclosing namespace into its canonical form.
+    #[test]
+    fn fingerprints_are_those_of_another_implementation() {
+        for (schema, want) in [
+            (include_str!("../../schemas/record/record.avsc"), "9f6b9e544e19335b"),
+            (include_str!("../../schemas/network/network.avsc"), "08e5cc682536ff1e"),
+            (include_str!("../../schemas/raw_event/raw_event.avsc"), "436725271ab621c6"),
+        ] {
+            let prefix = single_object_prefix(schema).unwrap();
+            let hex: String = prefix[2..].iter().map(|b| format!("{b:02x}")).collect();
+            assert_eq!(hex, want);
+        }
+    }
+
     #[test]
     fn nulls() {
         let mut out = Vec::new();
