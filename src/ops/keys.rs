@@ -246,6 +246,6 @@ mod tests {
         assert!(fault(&entry(2, &good)).contains("epoch 1 is missing"));
         assert!(fault(&entry(1, &STANDARD.encode([7u8; 32]))).contains("not random"));
         let torn = fault(&format!("{}[[key]]\ntenant='acm", entry(1, &good)));
-        assert!(torn.starts_with("is not a keyring: line 6") && !torn.contains(&good), "{torn}");
+        assert!(torn.starts_with("is not a keyring: line 7") && !torn.contains(&good), "{torn}");
     }
 }

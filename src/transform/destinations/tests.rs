@@ -26,9 +26,9 @@ const TENANT: &str = r#"
 [[tenant]]
 id = "acme"
 profile = "ad_attribution"
-max_lateness = "4000d"
+max_lateness = "3000d"
 purposes = { events = "contract", conversions = "contract" }
-windows = { events = "4000d", conversions = "4000d" }
+windows = { events = "4000d", conversions = "4000d", dest = "4000d", logs = "off", sessions = "off" }
 destinations = ["meta", "google_ads", "google_ads_enhancement", "google_data_manager", "tiktok", "ga4"]
 "#;
 const DESTINATIONS: &str = r#"
