@@ -28,7 +28,7 @@ fn topics_are_made_mended_and_explained() {
     for (topic, partitions) in [("events", 2), ("raw.web", 2), ("quarantine", 2), ("logs", 3)] {
         assert_eq!(kafka::partitions_of(journey.bootstrap(), &format!("{acme}.{topic}")).len(), partitions, "{topic}");
     }
-    assert_eq!(kafka::partitions_of(journey.bootstrap(), "lethe.directives").len(), 1);
+    assert_eq!(kafka::partitions_of(journey.bootstrap(), &format!("{}.directives", journey.namespace())).len(), 1);
 
     let again = journey.lethe(&config).args(["topics", "apply"]).finish();
     again.assert_done();
