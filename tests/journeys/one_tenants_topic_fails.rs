@@ -5,7 +5,7 @@
 
 use crate::support::config::TestConfig;
 use crate::support::journey::Journey;
-use crate::support::kafka::{self, Keep, Reader};
+use crate::support::kafka;
 use crate::support::lethe::Lethe;
 use crate::support::scene::{Scene, busy};
 use crate::support::wait::{eventually, heavy};
@@ -86,44 +86,4 @@ fn missing_at_start_and_made_later() {
     wait_until_paused(&worker, &sick, 0.0);
     scene.check(reader);
     assert!(worker.is_running());
-}
-
-#[test]
-fn not_permitted_and_permitted_later() {
-    let _turn = heavy();
-    let journey = Journey::with_own_broker("not_permitted");
-    let (sasl, password) = (journey.broker().sasl_bootstrap().to_owned(), journey.home().join("password"));
-    std::fs::write(&password, "lethe-password\n").unwrap();
-    let mut scene = two_tenants(journey, |config| config);
-    let plain = scene.config.clone();
-    scene.config = plain
-        .clone()
-        .set("kafka.bootstrap_servers", sasl)
-        .set("kafka.security_protocol", "sasl_plaintext")
-        .set("kafka.sasl_mechanism", "PLAIN")
-        .set("kafka.sasl_username", "lethe")
-        .set("kafka.sasl_password_file", password.display().to_string());
-    let (sick, well) = (scene.tenants[0].clone(), scene.tenants[1].clone());
-    let events = format!("{sick}.events");
-    let acl = |verb: &str, effect: &str, rest: &[&str]| scene.journey.broker().acls(&[&[verb, effect, "User:lethe"], rest].concat());
-    acl("--add", "--allow-principal", &["--operation", "All", "--topic", "*", "--group", "*", "--transactional-id", "*"]);
-    let denied = ["--operation", "Write", "--topic", &events];
-    acl("--add", "--deny-principal", &denied);
-
-    let names = scene.output_topics();
-    let reader = Reader::start_keeping(Keep::Digest, scene.bootstrap(), &names.iter().map(String::as_str).collect::<Vec<_>>());
-    let mut worker = scene.worker("a");
-    worker.wait_until_ready();
-    scene.produce_to(&sick, 2_000);
-    scene.produce_to(&well, 2_000);
-    wait_until_paused(&worker, &sick, 1.0);
-    scene.produce_to(&well, 2_000);
-    wait_until_committed(&scene, &well);
-    assert!(scene.lag(&sick) > 0);
-    acl("--remove", "--deny-principal", &[&denied[..], &["--force"]].concat());
-    wait_until_committed(&scene, &sick);
-    wait_until_paused(&worker, &sick, 0.0);
-    assert!(worker.is_running());
-    scene.config = plain;
-    scene.check(reader);
 }
