@@ -299,6 +299,19 @@ impl<'a> Batch<'a, Clear> {
         ClearText(custom.value)
     }
 
+    /// Puts another text in the place of a row's, one without what is personal in it.
+    pub fn replace(&mut self, field: Field, row: usize, text: &str) {
+        self.texts[field as usize * self.capacity + row] = self.arena.alloc_str(text);
+    }
+
+    /// The same for a text of an item of the row.
+    pub fn replace_item_text(&mut self, row: usize, item: usize, which: usize, text: &str) {
+        let from = self.items.partition_point(|i| (i.row as usize) < row);
+        if let Some(text_of) = self.items.get_mut(from + item).and_then(|i| i.texts.get_mut(which)) {
+            *text_of = self.arena.alloc_str(text);
+        }
+    }
+
     /// Through the door: from here on only [`Released`] fields can be read.
     #[must_use]
     pub fn pseudonymised(self) -> Batch<'a, Pseudonymised> {
@@ -436,6 +449,12 @@ impl<'b, 'a> RowBuilder<'b, 'a> {
             Some(c) => c.value = value,
             None => self.batch.customs.push(Custom { row, name, value }),
         }
+    }
+
+    /// Forgets one custom variable.
+    pub fn clear_custom(&mut self, name: u16) {
+        let own = self.batch.customs.split_off(self.customs);
+        self.batch.customs.extend(own.into_iter().filter(|c| c.name != name));
     }
 
     /// Ends a good row.

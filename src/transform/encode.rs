@@ -2,17 +2,20 @@
 
 use crate::model::category::Category;
 use crate::model::consent::{Basis, Purpose};
+use crate::model::field::Field;
 use crate::model::header;
 use crate::model::identifier::IdentifierType;
 use crate::model::partition::murmur2_positive;
 use crate::model::pseudonym::write_text;
-use crate::model::record::{HeaderName, OutputChunk, OutputRecord, TopicIndex};
+use crate::model::record::{HeaderName, OutputChunk, OutputRecord, RawRecord, TopicIndex};
+use crate::model::rejected::Reason;
 use crate::model::span::Span;
 use crate::transform::avro::{long, optional_boolean, optional_double, optional_long, optional_string, string, string_with};
 use crate::transform::batch::{Batch, Number, NumberField, Pseudonymised, Released};
 use crate::transform::enriched::Enriched;
 use crate::transform::free_text::FreeTexts;
 use crate::transform::hash::base64url16;
+use crate::transform::json::Object;
 use crate::transform::pseudonymise::Pseudonyms;
 use crate::transform::rules::{Rules, TenantRules};
 
@@ -181,7 +184,7 @@ impl Encodable<'_> {
             long(items.len() as i64, out);
             for item in items {
                 for text in item.texts {
-                    self.texts.write_item_text(text, out);
+                    optional_string(text, out);
                 }
                 self.amount(row, item.price, out);
                 optional_double(item.quantity.value, out);
@@ -284,32 +287,52 @@ impl Encodable<'_> {
     }
 }
 
+/// Where a row came from: its topic and its place there.
+pub struct Origin<'o> {
+    /// The raw topic.
+    pub topic: &'o str,
+    /// The raw record.
+    pub record: &'o RawRecord,
+}
+
 /// Writes a quarantine record: why and where, never what.
-pub fn quarantine(
-    topic: TopicIndex,
-    reason: crate::model::rejected::Reason,
-    field: Option<crate::model::field::Field>,
-    source: &str,
-    record: &crate::model::record::RawRecord,
-    out: &mut OutputChunk,
-) {
+pub fn quarantine(topic: TopicIndex, reason: Reason, field: Option<Field>, origin: &Origin<'_>, out: &mut OutputChunk) {
     let start = out.arena.len();
-    let mut o = crate::transform::json::Object::open(&mut out.arena);
+    let mut o = Object::open(&mut out.arena);
     o.string("reason", reason.as_str());
+    write_origin(field, origin, &mut o);
+    o.close();
+    push_plain(topic, Span::NONE, start, out);
+}
+
+/// Writes what the tenant is told of a row that speaks of a special category. Shape: the key is the rule that held the row back.
+pub fn special_category_notice(topic: TopicIndex, category: &str, field: Field, origin: &Origin<'_>, out: &mut OutputChunk) {
+    let start = out.arena.len();
+    out.arena.extend_from_slice(b"special_category/");
+    out.arena.extend_from_slice(category.as_bytes());
+    let key = Span::since(start, &out.arena);
+    let start = out.arena.len();
+    let mut o = Object::open(&mut out.arena);
+    o.string("notice", "special_category");
+    o.string("category", category);
+    write_origin(Some(field), origin, &mut o);
+    o.close();
+    push_plain(topic, key, start, out);
+}
+
+fn write_origin(field: Option<Field>, origin: &Origin<'_>, o: &mut Object<'_>) {
     if let Some(field) = field {
         o.string("field", field.name());
     }
-    o.string("topic", source);
-    o.integer("partition", i64::from(record.partition));
-    o.integer("offset", record.offset);
-    o.integer("received_at", record.received_at_ms);
-    o.close();
+    o.string("topic", origin.topic);
+    o.integer("partition", i64::from(origin.record.partition));
+    o.integer("offset", origin.record.offset);
+    o.integer("received_at", origin.record.received_at_ms);
+}
+
+/// Ends a record about a row, not of a subject: no headers, and the producer picks the partition.
+fn push_plain(topic: TopicIndex, key: Span, start: usize, out: &mut OutputChunk) {
     let at = out.headers.len() as u32;
-    out.records.push(OutputRecord {
-        topic,
-        partition_hash: None,
-        key: Span::NONE,
-        value: Span::since(start, &out.arena),
-        headers: (at, at),
-    });
+    let value = Span::since(start, &out.arena);
+    out.records.push(OutputRecord { topic, partition_hash: None, key, value, headers: (at, at) });
 }

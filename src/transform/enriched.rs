@@ -202,7 +202,7 @@ impl Enriched {
         if zip_prefix {
             let zip = batch.clear(Field::Zip, row).expose().trim();
             let prefix: String = zip.chars().filter(|c| c.is_alphanumeric()).take(3).collect();
-            if zip.chars().count() > 3 {
+            if zip.chars().filter(|c| c.is_alphanumeric()).count() > 3 {
                 r.zip_prefix = self.push(&prefix);
             }
         }
@@ -229,11 +229,19 @@ fn platform_of_ids(batch: &Batch<'_, Clear>, row: usize) -> &'static str {
     }
 }
 
-/// The age band of a birth year. Units: `at_ms` in ms since the epoch. Shape: `""` for a date that cannot be read.
+/// The age band of a date of birth (`YYYY-MM-DD`, `YYYYMMDD`; of a year alone, the age reached that year). Units: `at_ms` in ms since the
+/// epoch. Shape: `""` for a date that cannot be read.
 fn age_band(date_of_birth: &str, at_ms: i64) -> &'static str {
-    let year: Option<i32> = date_of_birth.trim().get(..4).filter(|y| y.bytes().all(|b| b.is_ascii_digit())).and_then(|y| y.parse().ok());
+    let text = date_of_birth.trim();
+    let year: Option<i32> = text.get(..4).filter(|y| y.bytes().all(|b| b.is_ascii_digit())).and_then(|y| y.parse().ok());
     let Some(year) = year.filter(|y| *y >= 1900) else { return "" };
-    match civil(at_ms).year - year {
+    let rest: Vec<u8> = text.bytes().skip(4).filter(u8::is_ascii_digit).map(|b| b - b'0').collect();
+    let now = civil(at_ms);
+    let birthday_to_come = match rest[..] {
+        [m, n, d, e] => (m * 10 + n, d * 10 + e) > (now.month, now.day),
+        _ => false,
+    };
+    match now.year - year - i32::from(birthday_to_come) {
         0..18 => "0-17",
         18..25 => "18-24",
         25..35 => "25-34",
@@ -255,6 +263,9 @@ mod tests {
         for (birth, want) in [
             ("1997-02-16", "25-34"),
             ("19970216", "25-34"),
+            ("2008-09-21", "18-24"),
+            ("2008-09-22", "0-17"),
+            ("2008", "18-24"),
             ("2026-01-01", "0-17"),
             ("1800-01-01", ""),
             ("soon", ""),

@@ -5,7 +5,9 @@ use crate::model::field::Field;
 use crate::model::rejected::{Reason, Rejected};
 use crate::model::span::Span;
 use crate::transform::batch::{Batch, Clear};
-use crate::transform::route::Route;
+use crate::transform::destinations::names::Canonical;
+use crate::transform::own_values::{Own, mask, mask_url, may_hold};
+use crate::transform::route::{Primary, Route};
 use crate::transform::rules::{Rules, TenantRules};
 use crate::transform::scrub::{Hit, HitCounts, ScrubRules, SpecialCategory, scrub, special_category};
 
@@ -20,23 +22,50 @@ pub struct FreeTexts<'a> {
     scrubbed_names: Vec<(u32, Span)>,
     feedback: Vec<(u32, Span)>,
     customs: Vec<(u32, u16, Span)>,
-    plain: ScrubRules,
+    /// Item texts in which something was found: row, item, which text.
+    items: Vec<(usize, usize, usize, Span)>,
+    /// URLs in which a value of the row's own was found.
+    urls: Vec<(usize, Field, Span)>,
     /// What was found.
     pub hits: HitCounts,
-    /// Rows held back: row of the batch and category.
-    pub special: Vec<(u32, SpecialCategory)>,
+    /// Rows held back: row of the batch, category, field.
+    pub special: Vec<(u32, SpecialCategory, Field)>,
 }
 
-/// Where the known values of a row stand and what they are called in the text.
-const KNOWN: [(Hit, Field); 7] = [
+/// Where the row's own values stand and what they are called in the text. Fields of which the record holds a coarser form (country, state,
+/// gender, date of birth) are not searched for: their values are words of every text.
+const KNOWN: [(Hit, Field); 19] = [
     (Hit::FirstName, Field::FirstName),
     (Hit::LastName, Field::LastName),
     (Hit::Street, Field::Street),
     (Hit::City, Field::City),
-    (Hit::ExternalId, Field::ExternalId),
+    (Hit::City, Field::Zip),
     (Hit::Email, Field::Email),
     (Hit::Phone, Field::Phone),
+    (Hit::Name, Field::FeedbackAuthor),
+    (Hit::ExternalId, Field::ExternalId),
+    (Hit::ExternalId, Field::ClientId),
+    (Hit::ExternalId, Field::SessionId),
+    (Hit::ExternalId, Field::GaClientId),
+    (Hit::ExternalId, Field::Fbp),
+    (Hit::ExternalId, Field::Fbc),
+    (Hit::ExternalId, Field::Ttp),
+    (Hit::ExternalId, Field::Fingerprint),
+    (Hit::ExternalId, Field::EventId),
+    (Hit::ExternalId, Field::OrderId),
+    (Hit::Ip, Field::Ip),
 ];
+
+/// Collects the row's own values into `values`. An event id that the tenant declared harmless is not one.
+pub fn own_values<'a>(batch: &Batch<'a, Clear>, row: usize, tenant: &TenantRules, values: &mut Vec<Own<'a>>) {
+    values.clear();
+    for (hit, field) in KNOWN {
+        if field == Field::EventId && tenant.clear_event_ids {
+            continue;
+        }
+        values.extend(batch.clear_all(field, row).map(|v| (hit, v.expose())).filter(|(_, v)| v.len() > 1));
+    }
+}
 
 /// Scrubs the free texts of every open row.
 ///
@@ -48,10 +77,12 @@ pub fn free_texts<'a>(batch: &Batch<'a, Clear>, routes: &[Route], rules: &Rules,
         scrubbed_names: Vec::new(),
         feedback: Vec::new(),
         customs: Vec::new(),
-        plain: ScrubRules::all(),
+        items: Vec::new(),
+        urls: Vec::new(),
         hits: HitCounts::default(),
         special: Vec::new(),
     };
+    let mut own = Vec::new();
     for (row, route) in routes.iter().enumerate() {
         let name = batch.clear(Field::EventName, row).expose();
         out.event_names.push(name);
@@ -59,30 +90,101 @@ pub fn free_texts<'a>(batch: &Batch<'a, Clear>, routes: &[Route], rules: &Rules,
             continue;
         }
         let tenant = &rules.tenants[usize::from(batch.heads[row].tenant)];
-        if needs_scrub(name) {
-            let span = out.scrubbed(name, &tenant.scrub, &[]);
+        own_values(batch, row, tenant, &mut own);
+        out.row_urls(batch, row, &own);
+        let sent = !(route.granted.is_empty() && route.denied.is_empty());
+        if sent || route.primary == Primary::Full {
+            out.row_items(batch, row, tenant, &own);
+        }
+        if (sent || route.primary != Primary::None)
+            && !is_vocabulary(name, tenant)
+            && let Some(text) = out.short(name, &tenant.scrub, &own)
+        {
+            let span = out.push(&text);
             out.scrubbed_names.push((row as u32, span));
         }
-        if batch.heads[row].category == Category::Feedback || !batch.customs(row).is_empty() {
-            out.row(batch, row, tenant, rules, rejected);
+        let prose = batch.heads[row].category == Category::Feedback || !batch.customs(row).is_empty();
+        if prose && route.primary == Primary::Full {
+            out.row(batch, row, tenant, rules, &own, rejected);
         }
     }
     out
 }
 
+/// Whether an event name is a word of the trade or of the tenant's settings: a person may be called `Search`, the event still is a search.
+fn is_vocabulary(name: &str, tenant: &TenantRules) -> bool {
+    Canonical::read(name).is_some() || tenant.destinations.iter().any(|d| d.config.lists(name))
+}
+
 /// Whether a short text could hold anything that the scrub finds: a quick look that saves the long one.
 fn needs_scrub(text: &str) -> bool {
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    digits >= 5 || text.bytes().any(|b| b == b'@' || b == b'/') || !text.is_ascii()
+    let (mut digits, mut spaces, mut other) = (0, 0, false);
+    for b in text.bytes() {
+        digits += usize::from(b.is_ascii_digit());
+        spaces += usize::from(matches!(b, b' ' | b'(' | b'['));
+        other |= matches!(b, b'@' | b'/') || !b.is_ascii();
+    }
+    // Four digits make an address (`1.2.3.4`), four gaps a spelled-out one (`ana at example dot com`).
+    digits >= 4 || spaces >= 4 || other || text.contains("::")
 }
 
 impl<'a> FreeTexts<'a> {
-    fn row(&mut self, batch: &Batch<'a, Clear>, row: usize, tenant: &TenantRules, rules: &Rules, rejected: &mut Vec<Rejected>) {
-        let known: Vec<(Hit, &str)> = KNOWN
-            .iter()
-            .flat_map(|(hit, field)| batch.clear_all(*field, row).map(|v| (*hit, v.expose())))
-            .filter(|(_, v)| v.chars().count() > 1)
-            .collect();
+    /// A short text without what is personal in it; `None` if it can stay as it is.
+    fn short(&mut self, text: &str, rules: &ScrubRules, own: &[Own<'_>]) -> Option<String> {
+        let masked = if may_hold(text.as_bytes(), own) { mask(text, own) } else { None };
+        let kept = masked.as_deref().unwrap_or(text);
+        if !needs_scrub(kept) {
+            return masked.or_else(|| (text.len() > MAX_SHORT_TEXT_BYTES).then(|| cut(text, MAX_SHORT_TEXT_BYTES).to_owned()));
+        }
+        let mut scrubbed = Vec::with_capacity(kept.len());
+        let hits = scrub(kept, rules, own, &mut scrubbed);
+        self.hits.merge(&hits);
+        let scrubbed = String::from_utf8(scrubbed).unwrap_or_default();
+        // Cut last: half an address has no shape any more.
+        Some(cut(&scrubbed, MAX_SHORT_TEXT_BYTES).to_owned()).filter(|s| s != text)
+    }
+
+    fn push(&mut self, text: &str) -> Span {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(text.as_bytes());
+        Span::since(start, &self.arena)
+    }
+
+    /// A town or postal code in a path says where the page is about, not where the person lives: it stays.
+    fn row_urls(&mut self, batch: &Batch<'a, Clear>, row: usize, own: &[Own<'_>]) {
+        for field in [Field::Url, Field::Referrer] {
+            let url = batch.clear(field, row).expose();
+            if url.is_empty() || !may_hold(url.as_bytes(), own) {
+                continue;
+            }
+            let own: Vec<Own<'_>> = own.iter().copied().filter(|(hit, _)| *hit != Hit::City).collect();
+            if let Some(url) = mask_url(url, &own) {
+                let span = self.push(&url);
+                self.urls.push((row, field, span));
+            }
+        }
+    }
+
+    fn row_items(&mut self, batch: &Batch<'a, Clear>, row: usize, tenant: &TenantRules, own: &[Own<'_>]) {
+        for (n, item) in batch.items(row).iter().enumerate() {
+            for (at, text) in item.texts.iter().enumerate().filter(|(_, text)| !text.is_empty()) {
+                if let Some(text) = self.short(text, &tenant.scrub, own) {
+                    let span = self.push(&text);
+                    self.items.push((row, n, at, span));
+                }
+            }
+        }
+    }
+
+    fn row(
+        &mut self,
+        batch: &Batch<'a, Clear>,
+        row: usize,
+        tenant: &TenantRules,
+        rules: &Rules,
+        known: &[Own<'a>],
+        rejected: &mut Vec<Rejected>,
+    ) {
         let text = batch.clear(Field::FeedbackText, row);
         let language = Some(batch.clear(Field::FeedbackLanguage, row).expose()).filter(|l| !l.is_empty());
         let customs: Vec<(u16, &str)> = batch.customs(row).iter().map(|c| (c.name, batch.clear_custom(c).expose())).collect();
@@ -90,26 +192,30 @@ impl<'a> FreeTexts<'a> {
             let texts = std::iter::once((Field::FeedbackText, text.expose())).chain(customs.iter().map(|(_, v)| (Field::Custom, *v)));
             for (field, text) in texts {
                 if let Some(category) = special_category(text, language, &rules.special_terms) {
-                    self.special.push((row as u32, category));
+                    self.special.push((row as u32, category, field));
                     rejected.push(Rejected { row: batch.heads[row].input, reason: Reason::SpecialCategory, field: Some(field) });
                     return;
                 }
             }
         }
         if text.is_present() {
-            let span = self.scrubbed(text.expose(), &tenant.scrub, &known);
+            let span = self.scrubbed(text.expose(), &tenant.scrub, known, usize::MAX);
             self.feedback.push((row as u32, span));
         }
         for (name, value) in customs {
-            let span = self.scrubbed(cut(value, MAX_SHORT_TEXT_BYTES), &tenant.scrub, &known);
+            let span = self.scrubbed(value, &tenant.scrub, known, MAX_SHORT_TEXT_BYTES);
             self.customs.push((row as u32, name, span));
         }
     }
 
-    fn scrubbed(&mut self, text: &str, rules: &ScrubRules, known: &[(Hit, &str)]) -> Span {
+    /// Prose: its own values masked as in labels too, then what the scrub finds; cut last, as half an address has no shape any more.
+    fn scrubbed(&mut self, text: &str, rules: &ScrubRules, known: &[Own<'_>], max: usize) -> Span {
+        let masked = mask(text, known);
         let start = self.arena.len();
-        let hits = scrub(text, rules, known, &mut self.arena);
+        let hits = scrub(masked.as_deref().unwrap_or(text), rules, known, &mut self.arena);
         self.hits.merge(&hits);
+        let kept = cut(std::str::from_utf8(&self.arena[start..]).unwrap_or(""), max).len();
+        self.arena.truncate(start + kept);
         Span::since(start, &self.arena)
     }
 
@@ -141,14 +247,18 @@ impl<'a> FreeTexts<'a> {
         self.customs[from..].iter().take_while(|c| c.0 == row).map(|c| (c.1, c.2)).collect()
     }
 
-    /// Appends an item's text as an Avro optional string: product texts are scrubbed where they could hold anything personal.
-    pub fn write_item_text(&self, text: &str, out: &mut Vec<u8>) {
-        if !needs_scrub(text) {
-            return crate::transform::avro::optional_string(text, out);
+    /// Puts event names, item texts and URLs without what is personal in them in the place of those that came, for records and destinations
+    /// alike.
+    pub fn apply(&self, batch: &mut Batch<'a, Clear>) {
+        for (row, span) in &self.scrubbed_names {
+            batch.replace(Field::EventName, *row as usize, self.text(*span));
         }
-        let mut scrubbed = Vec::with_capacity(text.len());
-        scrub(cut(text, MAX_SHORT_TEXT_BYTES), &self.plain, &[], &mut scrubbed);
-        crate::transform::avro::optional_string(std::str::from_utf8(&scrubbed).unwrap_or(""), out);
+        for (row, item, which, span) in &self.items {
+            batch.replace_item_text(*row, *item, *which, self.text(*span));
+        }
+        for (row, field, span) in &self.urls {
+            batch.replace(*field, *row, self.text(*span));
+        }
     }
 }
 
@@ -162,4 +272,33 @@ fn cut(text: &str, max: usize) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::transform::fixture::{NOW, assets, records, rules, written};
+    use crate::transform::line::transform;
+    use serde_json::json;
+
+    #[test]
+    fn names_of_people_leave_event_names_and_words_of_the_trade_stay() {
+        let tenant = "destinations = ['meta']\n[tenant.meta]\npixel_id = '1'\nevents = { to_grace = 'Quiz' }\n";
+        let rules = rules(tenant);
+        let row = |name: &str| {
+            let user = json!({"first_name": "Grace", "last_name": "Search", "email": "grace@a.example"});
+            json!({
+                "event_id": "e", "event_name": name, "event_time": NOW, "user": user, "ip": "1.1.1.1", "user_agent": "x",
+                "url": "https://a.example/", "consent": {"analytics": true, "ads": true},
+            })
+        };
+        for (name, record, sent) in [
+            ("search", "search", "Search"),
+            ("signup_grace", "signup_[first_name]", "signup_[first_name]"),
+            ("to_grace", "to_grace", "Quiz"),
+        ] {
+            let out = written(&rules, &transform(&records(&[row(name).to_string()]), &rules, &assets(), NOW));
+            let of = |topic: &str| out.iter().find(|w| w.topic == topic).map(|w| w.json()["event_name"].clone());
+            assert_eq!((of("acme.events"), of("acme.dest.meta")), (Some(json!(record)), Some(json!(sent))), "{name}");
+        }
+    }
 }

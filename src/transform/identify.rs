@@ -48,13 +48,24 @@ impl Identifiers {
         self.all[self.of_row(row)].iter().filter(move |i| i.kind == kind).map(|i| i.value(&self.arena))
     }
 
-    fn push_plain(&mut self, kind: IdentifierType, value: &str) {
+    fn push_plain(&mut self, kind: IdentifierType, value: &str, row_start: usize) {
         let value = value.trim();
         if !value.is_empty() {
             let start = self.arena.len();
             self.begin(kind);
             self.arena.extend_from_slice(value.as_bytes());
-            self.all.push(Identifier { kind, input: Span::since(start, &self.arena) });
+            self.push_once(kind, start, row_start);
+        }
+    }
+
+    /// Keeps what was appended since `start` as an identifier, unless the row has it already.
+    fn push_once(&mut self, kind: IdentifierType, start: usize, row_start: usize) {
+        let input = Span::since(start, &self.arena);
+        let twice = self.all[row_start..].iter().any(|i| i.kind == kind && i.input.of(&self.arena) == input.of(&self.arena));
+        if twice {
+            self.arena.truncate(start);
+        } else {
+            self.all.push(Identifier { kind, input });
         }
     }
 
@@ -67,15 +78,7 @@ impl Identifiers {
                 self.arena.truncate(start);
                 return Err(reason);
             }
-            _ => {
-                let input = Span::since(start, &self.arena);
-                let twice = self.all[row_start..].iter().any(|i| i.kind == kind && i.input.of(&self.arena) == input.of(&self.arena));
-                if twice {
-                    self.arena.truncate(start);
-                } else {
-                    self.all.push(Identifier { kind, input });
-                }
-            }
+            _ => self.push_once(kind, start, row_start),
         }
         Ok(())
     }
@@ -113,7 +116,7 @@ pub fn identify(batch: &Batch<'_, Clear>, routes: &[Route], hints: &[Hints], dro
                 match kind {
                     IdentifierType::ExternalId => {
                         for value in batch.clear_all(Field::ExternalId, row) {
-                            ids.push_plain(kind, value.expose());
+                            ids.push_plain(kind, value.expose(), row_start);
                         }
                     }
                     IdentifierType::Email => {
@@ -126,14 +129,14 @@ pub fn identify(batch: &Batch<'_, Clear>, routes: &[Route], hints: &[Hints], dro
                             dropped(Field::Phone, ids.push_form(kind, Form::PhoneE164, value.expose(), &hints[row], row_start));
                         }
                     }
-                    _ => ids.push_plain(kind, batch.clear(field_of(kind), row).expose()),
+                    _ => ids.push_plain(kind, batch.clear(field_of(kind), row).expose(), row_start),
                 }
             }
         }
-        ids.push_plain(IdentifierType::EventId, batch.clear(Field::EventId, row).expose());
+        ids.push_plain(IdentifierType::EventId, batch.clear(Field::EventId, row).expose(), row_start);
         if personal {
             for kind in [IdentifierType::SessionId, IdentifierType::OrderId, IdentifierType::Author] {
-                ids.push_plain(kind, batch.clear(field_of(kind), row).expose());
+                ids.push_plain(kind, batch.clear(field_of(kind), row).expose(), row_start);
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::model::span::Span;
 use crate::transform::batch::Batch;
 use crate::transform::decode::{Dropped, decode};
 use crate::transform::destinations::{self, Skip, TABLE, Written};
-use crate::transform::encode::{Encodable, RowKey, quarantine};
+use crate::transform::encode::{Encodable, Origin, RowKey, quarantine, special_category_notice};
 use crate::transform::enriched::{Assets, enriched};
 use crate::transform::forms::{FormDrop, Forms, forms};
 use crate::transform::free_text::free_texts;
@@ -95,8 +95,13 @@ fn add(to: &mut [u64], from: &[u64]) {
 /// Errors: none; a row that cannot be written is in its tenant's tally and, if rejected, in its quarantine topic.
 #[must_use]
 pub fn transform(records: &RawRecords, rules: &Rules, assets: &Assets, now_ms: i64) -> Transformed {
+    transform_in_chunks(records, rules, assets, now_ms, CHUNK_ROWS)
+}
+
+/// The same in pieces of `chunk_rows`, at least 1, so that tests can show that the bytes do not depend on it.
+pub(super) fn transform_in_chunks(records: &RawRecords, rules: &Rules, assets: &Assets, now_ms: i64, chunk_rows: usize) -> Transformed {
     let pieces: Vec<Range<usize>> =
-        (0..records.rows.len()).step_by(CHUNK_ROWS).map(|from| from..(from + CHUNK_ROWS).min(records.rows.len())).collect();
+        (0..records.rows.len()).step_by(chunk_rows).map(|from| from..(from + chunk_rows).min(records.rows.len())).collect();
     let done: Vec<(OutputChunk, Vec<Tally>)> = pieces.into_par_iter().map(|range| piece(records, range, rules, assets, now_ms)).collect();
     let mut out = Transformed { chunks: Vec::with_capacity(done.len()), tallies: vec![Tally::default(); rules.tenants.len()] };
     for (chunk, tallies) in done {
@@ -116,7 +121,8 @@ fn piece(records: &RawRecords, range: Range<usize>, rules: &Rules, assets: &Asse
     let mut routes = route(&batch.heads, rules, now_ms);
     let hints = hints(&batch);
     let texts = free_texts(&batch, &routes, rules, &mut rejected);
-    for (row, _) in &texts.special {
+    texts.apply(&mut batch);
+    for (row, ..) in &texts.special {
         routes[*row as usize].hold_back();
     }
     let enriched = enriched(&batch, &routes, &hints, rules, assets);
@@ -174,7 +180,15 @@ impl Encoder<'_> {
         let record = &records.rows[rejected.row as usize];
         let source = &self.rules.sources[usize::from(record.source)];
         let tenant = usize::from(source.tenant);
-        quarantine(self.rules.tenants[tenant].quarantine, rejected.reason, rejected.field, &source.topic, record, &mut self.out);
+        let (origin, rules) = (Origin { topic: &source.topic, record }, &self.rules.tenants[tenant]);
+        quarantine(rules.quarantine, rejected.reason, rejected.field, &origin, &mut self.out);
+        if rejected.reason == Reason::SpecialCategory {
+            let special = &self.columns.texts.special;
+            let found = special.iter().find(|(row, ..)| self.columns.batch.heads[*row as usize].input == rejected.row);
+            if let Some((_, category, field)) = found {
+                special_category_notice(rules.notices, category.name(), *field, &origin, &mut self.out);
+            }
+        }
         self.tallies[tenant].quarantined[rejected.reason as usize] += 1;
     }
 
@@ -213,8 +227,7 @@ impl Encoder<'_> {
         if self.out.records.len() > marks.1 {
             tally.written += 1;
         } else {
-            // Permitted, but every destination refused it: below its minimum, too old, or not an event that it takes.
-            tally.gated[Gate::Destination as usize] += 1;
+            tally.gated[route.gate_if_nothing_came() as usize] += 1;
         }
     }
 

@@ -22,9 +22,15 @@ pub mod identify;
 pub mod json;
 pub mod line;
 pub mod normalise;
+pub mod own_values;
 pub mod pseudonymise;
 pub mod route;
 pub mod rules;
 pub mod scrub;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod naive;
 
 pub use line::{Tally, Transformed, transform};

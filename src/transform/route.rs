@@ -90,6 +90,8 @@ pub struct Route {
     opted_out: bool,
     ads: Option<bool>,
     personalization: Option<bool>,
+    /// Why its category and the destinations get nothing, where they do not.
+    otherwise: Gate,
     /// Why the row is not written at all, if so.
     pub closed: Option<Closed>,
 }
@@ -113,6 +115,7 @@ impl Route {
             opted_out: false,
             ads: None,
             personalization: None,
+            otherwise: Gate::Consent,
             closed: Some(closed),
         }
     }
@@ -120,6 +123,18 @@ impl Route {
     /// Takes everything back: the row went to quarantine.
     pub fn hold_back(&mut self) {
         *self = Route::closed(Closed::Gated(Gate::Restricted));
+    }
+
+    /// Why a row that was let through has no record after all.
+    #[must_use]
+    pub fn gate_if_nothing_came(&self) -> Gate {
+        if self.granted.is_empty() && self.denied.is_empty() {
+            // Only the network topic could have got it, and it has neither address nor user agent.
+            self.otherwise
+        } else {
+            // Permitted, but every destination refused it: below its minimum, too old, or not an event that it takes.
+            Gate::Destination
+        }
     }
 
     /// The permit to write a record for `destination`, if there is one.
@@ -163,6 +178,7 @@ fn route_row(head: &RowHead, tenant: &TenantRules, tolerance_ms: i64, now_ms: i6
         opted_out: head.consent.opt_out_of_sale,
         ads: answer(Purpose::Ads, consents(Basis::Ads)),
         personalization: answer(Purpose::Personalization, consents(Basis::Personalization)),
+        otherwise: Gate::Consent,
         closed: None,
     };
     if let Some(category) = category {
@@ -172,13 +188,16 @@ fn route_row(head: &RowHead, tenant: &TenantRules, tolerance_ms: i64, now_ms: i6
             (false, WithoutConsent::Nothing) => Primary::None,
         };
     }
-    if matches!(head.category, Category::Events | Category::Conversions) {
+    let sent = matches!(head.category, Category::Events | Category::Conversions);
+    if category.is_none() && (!sent || tenant.destinations.is_empty()) {
+        route.otherwise = Gate::CategoryOff;
+    }
+    if sent {
         route_destinations(&mut route, head, tenant, &consents);
     }
     let nothing = route.primary == Primary::None && !route.network && route.granted.is_empty() && route.denied.is_empty();
     if nothing {
-        let gate = if category.is_none() && tenant.destinations.is_empty() { Gate::CategoryOff } else { Gate::Consent };
-        return Route::closed(Closed::Gated(gate));
+        return Route::closed(Closed::Gated(route.otherwise));
     }
     route
 }
@@ -202,4 +221,134 @@ fn consents(basis: Basis, consent: &Consent, head: &RowHead, tenant: &TenantRule
     basis
         .consent_needed()
         .is_none_or(|purpose| consent.allows(purpose, head.occurred_at_ms, head.received_at_ms, tenant.consent_validity_ms, tolerance_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transform::fixture::{NOW, rules};
+
+    const DAY: i64 = 86_400_000;
+    const TENANT: &str = "destinations = ['meta', 'google_ads']\nnetwork = true\n[tenant.meta]\npixel_id = '1234567890'\n[tenant.windows]\nnetwork = '1d'\n[tenant.google_ads]\n\
+        customer_id = '1234567890'\nconversion_actions = { purchase = '9' }\n";
+
+    fn head(category: Category, analytics: Option<bool>, ads: Option<bool>) -> RowHead {
+        let mut consent = Consent::default();
+        consent.set(Purpose::Analytics, analytics);
+        consent.set(Purpose::Ads, ads);
+        RowHead { input: 0, tenant: 0, category, occurred_at_ms: NOW, received_at_ms: NOW, consent }
+    }
+
+    fn one(head: RowHead, rules: &Rules) -> Route {
+        route(&[head], rules, NOW)[0]
+    }
+
+    fn sent(r: &Route) -> Vec<(Destination, ConsentState)> {
+        Destination::ALL.iter().filter_map(|d| Some((*d, r.permit(*d, Basis::Ads)?.consent()))).collect()
+    }
+
+    #[test]
+    fn consent_decides_purpose_by_purpose() {
+        let plain = rules(TENANT);
+        let necessary = rules(&format!("without_consent = 'necessary'\n{TENANT}"));
+        let forward = rules(&format!("consent_mode = 'forward_denied'\n{TENANT}"));
+        let both = vec![(Destination::Meta, ConsentState::Granted), (Destination::GoogleAds, ConsentState::Granted)];
+        for analytics in [None, Some(false), Some(true)] {
+            for ads in [None, Some(false), Some(true)] {
+                let head = head(Category::Conversions, analytics, ads);
+                let r = one(head, &plain);
+                assert_eq!(r.primary, if analytics == Some(true) { Primary::Full } else { Primary::None }, "{analytics:?} {ads:?}");
+                assert_eq!(sent(&r), if ads == Some(true) { both.clone() } else { vec![] }, "{analytics:?} {ads:?}");
+                assert!(r.network && r.closed.is_none(), "security needs no consent");
+                let r = one(head, &necessary);
+                assert_eq!(r.primary, if analytics == Some(true) { Primary::Full } else { Primary::Necessary });
+                let denial = sent(&one(head, &forward));
+                assert_eq!(denial.is_empty(), ads.is_none(), "silence is not a denial to forward");
+                assert_eq!(denial.contains(&(Destination::GoogleAds, ConsentState::Denied)), ads == Some(false));
+                assert!(!denial.contains(&(Destination::Meta, ConsentState::Denied)), "Meta has no way to be told");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_of_what_is_no_event() {
+        for category in [Category::Feedback, Category::Replay, Category::Media, Category::Logs] {
+            assert!(sent(&one(head(category, Some(true), Some(true)), &rules(TENANT))).is_empty());
+        }
+    }
+
+    #[test]
+    fn an_opt_out_of_sale_stops_ads_or_limits_their_use() {
+        let mut h = head(Category::Events, Some(true), Some(true));
+        h.consent.opt_out_of_sale = true;
+        let r = one(h, &rules(TENANT));
+        assert!(sent(&r).is_empty() && r.primary == Primary::Full);
+        let r = one(h, &rules(&format!("opt_out_of_sale = 'limited_data_use'\n{TENANT}")));
+        assert!(r.permit(Destination::Meta, Basis::Ads).unwrap().limited_data_use());
+        h.consent.opt_out_of_sale = false;
+        assert!(!one(h, &rules(TENANT)).permit(Destination::Meta, Basis::Ads).unwrap().limited_data_use());
+    }
+
+    #[test]
+    fn consent_runs_out_and_is_judged_at_receipt() {
+        let rules = rules("");
+        let mut h = head(Category::Events, Some(true), None);
+        for (given, want) in [
+            (None, true),
+            (Some(NOW - 183 * DAY), true),
+            (Some(NOW - 183 * DAY - 1), false),
+            (Some(NOW + 300_000), true),
+            (Some(NOW + 300_001), false),
+            (Some(i64::MIN), false),
+        ] {
+            h.consent.given_at_ms = given;
+            assert_eq!(one(h, &rules).primary == Primary::Full, want, "{given:?}");
+        }
+        // A replay hours later decides as the first pass did.
+        h.consent.given_at_ms = Some(NOW - 183 * DAY);
+        assert_eq!(route(&[h], &rules, NOW + DAY / 2)[0].primary, Primary::Full);
+    }
+
+    #[test]
+    fn lateness_and_windows() {
+        let rules = rules(&format!("max_lateness = '1d'\n{TENANT}"));
+        let mut h = head(Category::Events, Some(true), Some(true));
+        let closed = |h: RowHead, now: i64| route(&[h], &rules, now)[0].closed;
+        assert_eq!(closed(h, NOW + DAY), None, "received a day ago");
+        assert_eq!(closed(h, NOW + DAY + 1), Some(Closed::Expired));
+        assert_eq!(closed(h, i64::MAX), Some(Closed::Expired));
+        h.occurred_at_ms = NOW - 180 * DAY;
+        assert_eq!(closed(h, NOW), None);
+        assert!(!one(h, &rules).network, "the network window is its own");
+        h.occurred_at_ms -= 1;
+        assert_eq!(closed(h, NOW), Some(Closed::Expired));
+        h.occurred_at_ms = i64::MIN;
+        assert_eq!(closed(h, NOW), Some(Closed::Expired));
+    }
+
+    #[test]
+    fn why_nothing_is_written() {
+        let gate = |category, analytics, tenant: &str| one(head(category, analytics, None), &rules(tenant)).closed;
+        let (off, no) = (Some(Closed::Gated(Gate::CategoryOff)), Some(Closed::Gated(Gate::Consent)));
+        assert_eq!(gate(Category::Media, Some(true), ""), off);
+        assert_eq!(
+            gate(Category::Media, Some(true), "destinations = ['meta']\n[tenant.meta]\npixel_id = '1'"),
+            off,
+            "media are never sent"
+        );
+        assert_eq!(gate(Category::Events, None, ""), no);
+        assert_eq!(
+            gate(Category::Events, None, "destinations = ['meta']\n[tenant.meta]\npixel_id = '1'\n[tenant.windows]\nevents = 'off'"),
+            no
+        );
+        assert_eq!(gate(Category::Events, Some(true), "[tenant.windows]\nevents = 'off'"), off);
+        assert_eq!(gate(Category::Logs, None, ""), None, "a legitimate interest needs no consent");
+    }
+
+    #[test]
+    fn what_is_held_back_has_no_permit() {
+        let mut r = one(head(Category::Events, Some(true), Some(true)), &rules(TENANT));
+        r.hold_back();
+        assert!(r.closed.is_some() && sent(&r).is_empty() && !r.network && r.primary == Primary::None);
+    }
 }

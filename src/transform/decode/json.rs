@@ -19,7 +19,10 @@ use values::{Skip, Value, read_number};
 
 /// Reads `payload`. Errors: the event is malformed; nothing says how, because parsers quote what they reject.
 pub(super) fn read<'a>(payload: &'a [u8], reader: &mut RowReader<'_, '_, 'a>) -> Result<(), ()> {
-    let payload = payload.strip_prefix(b"\xef\xbb\xbf").unwrap_or(payload);
+    let mut payload = payload;
+    while let Some(rest) = payload.strip_prefix(b"\xef\xbb\xbf") {
+        payload = rest;
+    }
     let text = simdutf8::basic::from_utf8(payload).map_err(drop)?;
     let mut json = serde_json::Deserializer::from_str(text);
     Object { reader, keys: ROOT }.deserialize(&mut json).map_err(drop)?;

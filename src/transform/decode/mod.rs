@@ -13,7 +13,8 @@ use crate::model::field::Field;
 use crate::model::record::{RawRecord, RawRecords};
 use crate::model::rejected::{Reason, Rejected};
 use crate::transform::batch::{Batch, Clear, Number, NumberField, RowBuilder, RowHead};
-use crate::transform::rules::Rules;
+use crate::transform::rules::{Rules, TenantRules};
+use crate::transform::scrub::{ScrubRules, scrub};
 
 /// Largest raw event. Units: bytes.
 pub const MAX_PAYLOAD_BYTES: usize = 1 << 20;
@@ -66,15 +67,15 @@ struct RowReader<'r, 'b, 'a> {
     event_time: EventTime,
     category: Category,
     consent: Consent,
-    /// `event_id`, `event_name` were there but not text.
-    wrong_type: [bool; 2],
+    /// `event_id`, `event_name`, `tenant` were there, but empty or not text.
+    wrong_type: [bool; 3],
 }
 
 impl<'a> RowReader<'_, '_, 'a> {
     /// A text field had a value of another type.
     fn wrong_type(&mut self, field: Field) {
         match field {
-            Field::EventId | Field::EventName => {
+            Field::EventId | Field::EventName | Field::Tenant => {
                 self.row.set(field, "");
                 self.wrong_type[field as usize] = true;
             }
@@ -86,7 +87,7 @@ impl<'a> RowReader<'_, '_, 'a> {
     }
 
     fn set_text(&mut self, field: Field, text: &'a str) {
-        if matches!(field, Field::EventId | Field::EventName) {
+        if matches!(field, Field::EventId | Field::EventName | Field::Tenant) {
             // An empty id is there, but bad: it must not read as absent.
             self.wrong_type[field as usize] = text.is_empty();
         }
@@ -175,8 +176,8 @@ fn is_json_number(text: &str) -> bool {
 
 /// Reads `rows` of `records` into `batch`.
 ///
-/// Shape: one row of the batch a good record, in order; a rejected record is in `rejected` by its index. Units: `now_ms` is unused by readers of
-/// well-dated rows: whether a row is dated ahead is judged against its receipt, so that a replay decides as the first pass did.
+/// Shape: one row of the batch a good record, in order; a rejected record is in `rejected` by its index. Whether a row is dated ahead is
+/// judged against its receipt, so that a replay decides as the first pass did.
 pub fn decode<'a>(
     records: &'a RawRecords,
     range: std::ops::Range<usize>,
@@ -208,21 +209,22 @@ fn decode_row<'a>(
     }
     let source = &rules.sources[usize::from(record.source)];
     let tenant = &rules.tenants[usize::from(source.tenant)];
+    let before = dropped.0;
     let mut reader = RowReader {
         row: RowBuilder::start(batch),
-        dropped,
+        dropped: &mut *dropped,
         custom_allowed: &tenant.custom_allowed,
         depth_left: MAX_DEPTH,
         event_time: EventTime::Absent,
         category: Category::Events,
         consent: Consent::default(),
-        wrong_type: [false; 2],
+        wrong_type: [false; 3],
     };
     let read = match avro::framing(payload) {
         Some(framing) => avro::read(framing, payload, &rules.avro, &mut reader),
         None => json::read(payload, &mut reader).map_err(|()| Reason::Malformed),
     };
-    let checked = read.map_err(|reason| (reason, None)).and_then(|()| check(&mut reader, tenant.id.as_str(), record, rules));
+    let checked = read.map_err(|reason| (reason, None)).and_then(|()| check(&mut reader, tenant, record, rules));
     match checked {
         Ok(occurred_at_ms) => {
             let head = RowHead {
@@ -238,15 +240,22 @@ fn decode_row<'a>(
         }
         Err(e) => {
             reader.row.abandon();
+            // Only what was dropped from rows that went on is counted.
+            dropped.0 = before;
             Err(e)
         }
     }
 }
 
 /// The rules on required fields, and on optional ones whose values come from a closed set. Units of the answer: the event time in ms.
-fn check(reader: &mut RowReader<'_, '_, '_>, tenant: &str, record: &RawRecord, rules: &Rules) -> Result<i64, (Reason, Option<Field>)> {
+fn check(
+    reader: &mut RowReader<'_, '_, '_>,
+    tenant: &TenantRules,
+    record: &RawRecord,
+    rules: &Rules,
+) -> Result<i64, (Reason, Option<Field>)> {
     let named = reader.row.get(Field::Tenant);
-    if !named.is_empty() && named != tenant {
+    if reader.wrong_type[Field::Tenant as usize] || (!named.is_empty() && named != tenant.id.as_str()) {
         return Err((Reason::TenantMismatch, Some(Field::Tenant)));
     }
     required_text(reader, Field::EventId, is_event_id)?;
@@ -258,7 +267,8 @@ fn check(reader: &mut RowReader<'_, '_, '_>, tenant: &str, record: &RawRecord, r
     }
     for (field, valid) in CLOSED {
         let text = reader.row.get(*field);
-        if !text.is_empty() && !valid(text) {
+        let keeps = text.is_empty() || valid(text) && (*field == Field::Ip || says_nothing_personal(text, &tenant.scrub));
+        if !keeps {
             reader.row.set(*field, "");
             reader.dropped.add(*field);
         }
@@ -286,6 +296,7 @@ type TextCheck = fn(&str) -> bool;
 
 /// Optional fields of which only a closed form is taken.
 const CLOSED: &[(Field, TextCheck)] = &[
+    (Field::Ip, |t| t.trim_ascii().parse::<std::net::IpAddr>().is_ok()),
     (Field::Currency, |t| t.len() == 3 && t.bytes().all(|b| b.is_ascii_alphabetic())),
     (Field::ActionSource, is_action_source),
     (Field::FeedbackChannel, is_word),
@@ -307,9 +318,22 @@ fn is_word(t: &str) -> bool {
     t.len() <= 64 && is_event_id(t)
 }
 
+/// Whether a word that goes into records as it is could not be a phone, card or id number. Fewer than seven digits are none, and nine in a
+/// row are one whatever the scrub makes of them: a word gives no context to tell by.
+fn says_nothing_personal(t: &str, rules: &ScrubRules) -> bool {
+    let b = t.as_bytes();
+    let digits = b.iter().filter(|c| c.is_ascii_digit()).count();
+    let is_date = b.len() == 10 && b[4] == b'-' && b[7] == b'-' && digits == 8;
+    let in_a_row = || b.split(|c| !c.is_ascii_digit()).map(<[u8]>::len).max().unwrap_or(0);
+    digits < 7 || is_date || in_a_row() < 9 && scrub(t, rules, &[], &mut Vec::new()).total() == 0
+}
+
 fn is_action_source(t: &str) -> bool {
     matches!(
         t,
         "email" | "website" | "app" | "phone_call" | "chat" | "physical_store" | "system_generated" | "business_messaging" | "other"
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,7 +75,7 @@ impl<'a> RowReader<'_, '_, 'a> {
     pub(super) fn take_null(&mut self, to: To) {
         match to {
             To::Text(field) => {
-                if matches!(field, Field::EventId | Field::EventName) {
+                if matches!(field, Field::EventId | Field::EventName | Field::Tenant) {
                     self.wrong_type[field as usize] = false;
                 }
                 self.row.set(field, "");
@@ -87,7 +87,8 @@ impl<'a> RowReader<'_, '_, 'a> {
             To::OptOut => self.consent.opt_out_of_sale = false,
             To::Items => self.row.clear_items(),
             To::Kind => self.category = Category::Events,
-            To::ListElement(_) | To::Custom(_) => {}
+            To::Custom(name) => self.row.clear_custom(name),
+            To::ListElement(_) => {}
         }
     }
 
@@ -116,7 +117,10 @@ impl<'a> RowReader<'_, '_, 'a> {
                 self.row.clear_items();
                 self.dropped.add(Field::Items);
             }
-            To::Custom(_) => self.dropped.add(Field::Custom),
+            To::Custom(name) => {
+                self.row.clear_custom(name);
+                self.dropped.add(Field::Custom);
+            }
         }
     }
 

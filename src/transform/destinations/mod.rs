@@ -41,6 +41,19 @@ pub enum DestinationConfig {
     Ga4(ga4::Config),
 }
 
+impl DestinationConfig {
+    /// Whether the tenant's settings name this event: then the name is the tenant's own word, and no person's.
+    #[must_use]
+    pub fn lists(&self, event: &str) -> bool {
+        match self {
+            Self::Meta(c) => c.events.lists(event),
+            Self::Tiktok(c) => c.events.lists(event),
+            Self::Ga4(c) => c.events.lists(event),
+            Self::GoogleAds(c) | Self::GoogleAdsEnhancement(c) | Self::GoogleDataManager(c) => c.actions.of(event).is_some(),
+        }
+    }
+}
+
 /// Why a destination's record was not written though it was permitted. A closed set, the metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

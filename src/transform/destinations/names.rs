@@ -167,6 +167,12 @@ impl EventNames {
         };
         named.filter(|name| !name.is_empty())
     }
+
+    /// Whether the tenant's map names this custom event.
+    #[must_use]
+    pub fn lists(&self, given: &str) -> bool {
+        self.custom.iter().any(|(from, _)| from == given)
+    }
 }
 
 #[cfg(test)]
@@ -228,6 +234,7 @@ mod tests {
         assert_eq!(names.name("refund"), None);
         assert_eq!(names.name("quiz_done"), Some("Quiz"));
         assert_eq!(names.name("secret"), None);
+        assert!(names.lists("secret") && !names.lists("purchase") && !names.lists("anything else"));
         assert_eq!(names.name("anything else"), Some("anything else"));
         assert_eq!(EventNames::new(Canonical::tiktok, &map, false).name("anything else"), None);
     }

@@ -87,6 +87,7 @@ impl<'a> Visitor<'a> for &mut ItemFields<'_, '_, '_, 'a> {
                     Err(_) if raw.get() == "null" => self.texts[ix] = "",
                     Err(_) => {
                         number::<A::Error>(raw, depth_left)?;
+                        self.texts[ix] = "";
                         self.reader.dropped.add(Field::Items);
                     }
                 },

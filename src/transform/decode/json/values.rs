@@ -64,10 +64,12 @@ impl<'a> Visitor<'a> for Value<'_, '_, '_, 'a> {
         match self.to {
             To::List(field) => {
                 self.reader.row.clear_list(field);
+                self.reader.depth_left -= 1;
                 let mut n = 0;
                 while n < MAX_LIST && seq.next_element_seed(Value { reader: &mut *self.reader, to: To::ListElement(field) })?.is_some() {
                     n += 1;
                 }
+                self.reader.depth_left += 1;
                 while seq.next_element_seed(inside)?.is_some() {
                     self.reader.dropped.add(field);
                 }
@@ -124,6 +126,11 @@ pub(super) fn number<'a, E: Error>(raw: &'a RawValue, depth_left: u32) -> Result
             Ok(Some(Number { value, text }))
         }
         // Escapes inside a number are nobody's honest spelling: such a string is no number.
+        Some(b'"') if text.contains('\\') => {
+            // It must still be a string: half a surrogate pair is malformed wherever it stands.
+            Skip { depth_left }.deserialize(&mut serde_json::Deserializer::from_str(text)).map_err(|_| E::custom("string"))?;
+            Ok(None)
+        }
         Some(b'"') => Ok(number_from_text(text.trim_matches('"'))),
         // A tree here is of the wrong type, and might be too deep.
         Some(b'[' | b'{') => {
