@@ -9,6 +9,7 @@ pub mod run;
 mod signals;
 pub mod status;
 pub mod topics;
+mod watch;
 
 use crate::config::ConfigError;
 use crate::kafka::client::Fault;

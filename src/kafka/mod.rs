@@ -3,6 +3,7 @@
 pub mod client;
 pub mod consumer;
 pub mod directives;
+pub mod ends;
 pub mod mock;
 pub mod peek;
 pub mod produce;

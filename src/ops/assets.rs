@@ -73,7 +73,9 @@ impl GeoFile {
             return false;
         }
         self.seen = stamp;
-        match load(&self.path) {
+        let loaded = load(&self.path);
+        metrics::gauge!("lethe_reload_refused", "file" => "geoip").set(f64::from(u8::from(loaded.is_err())));
+        match loaded {
             Ok((seen, reader)) => {
                 self.seen = Some(seen);
                 self.reader = Arc::new(reader);

@@ -4,7 +4,7 @@ use crate::model::destination::Destination;
 use crate::model::field::Field;
 use crate::model::rejected::{Gate, Reason};
 use crate::model::time::SECOND_MS;
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -24,14 +24,37 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "Destination records by tenant, destination and outcome: written, below_minimum, too_old, not_mapped.",
     ),
     ("lethe_fields_dropped_total", "counter", "Optional fields dropped from rows that went on, by tenant and schema field."),
-    ("lethe_form_values_dropped_total", "counter", "User values that failed a destination's rule, by tenant, form and reason."),
+    (
+        "lethe_destination_fields_dropped_total",
+        "counter",
+        "User values that failed a destination's rule, by tenant, destination, field and reason.",
+    ),
     ("lethe_scrubbed_total", "counter", "Personal data taken out of free text, by tenant and kind."),
     ("lethe_batch_rows", "histogram", "Rows of a committed batch."),
     ("lethe_transform_seconds", "histogram", "Time the line took for a batch."),
     ("lethe_commit_seconds", "histogram", "Time from the begin of a transaction to its commit."),
     ("lethe_freshness_seconds", "histogram", "Age, since receipt, of a batch's oldest row when it was committed."),
-    ("lethe_transactions_total", "counter", "Transactions by outcome: committed, aborted, recreated, fenced."),
+    (
+        "lethe_transactions_total",
+        "counter",
+        "Transactions by outcome: committed, aborted, recreated, fenced, void (given up unopened: a rebalance came before).",
+    ),
     ("lethe_consumer_lag", "gauge", "Raw records not yet committed, by topic and partition."),
+    (
+        "lethe_directives_lag_seconds",
+        "gauge",
+        "How long this process has been behind the end of lethe.directives; 0: it has taken in everything.",
+    ),
+    (
+        "lethe_stable_offset_stuck_seconds",
+        "gauge",
+        "How long an open transaction has held the last stable offset of a topic's partition at one place, by topic; 0: none does.",
+    ),
+    (
+        "lethe_reload_refused",
+        "gauge",
+        "1 while a changed file was refused and the old one stays in force, by file: config, keyring, geoip.",
+    ),
     ("lethe_records_bytes_total", "counter", "Bytes by direction: in, out."),
     ("lethe_tenant_paused", "gauge", "1 while the tenant stands still, by tenant and cause: directive, topic."),
     ("lethe_directives_offset", "gauge", "Everything before this offset of lethe.directives has been taken in."),
@@ -52,15 +75,22 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     ("lethe_directives_unreadable", "gauge", "Records of lethe.directives that could not be read."),
 ];
 
-/// Starts the recorder and its upkeep. Errors: it was started before.
-pub fn start() -> Result<PrometheusHandle, String> {
+/// The recorder, with its buckets. Errors: none of ours; a bucket list that the exporter refuses.
+pub fn recorder() -> Result<PrometheusRecorder, String> {
     let seconds = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
     let rows = [1.0, 10.0, 100.0, 1_000.0, 5_000.0, 10_000.0, 20_000.0, 50_000.0, 100_000.0];
-    let handle = PrometheusBuilder::new()
+    let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &seconds)
         .and_then(|b| b.set_buckets_for_metric(Matcher::Full("lethe_batch_rows".into()), &rows))
-        .and_then(|b| b.install_recorder())
         .map_err(|e| format!("cannot start metrics: {e}"))?;
+    Ok(builder.build_recorder())
+}
+
+/// Starts the recorder and its upkeep. Errors: it was started before.
+pub fn start() -> Result<PrometheusHandle, String> {
+    let recorder = recorder()?;
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|e| format!("cannot start metrics: {e}"))?;
     for (name, kind, help) in TABLE {
         match *kind {
             "counter" => metrics::describe_counter!(*name, *help),

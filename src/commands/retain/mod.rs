@@ -13,9 +13,10 @@ mod look;
 mod partition;
 mod trim;
 
+use super::watch::{Watch, stopped};
 use super::{Failure, signals, topics};
-use crate::config::Config;
 use crate::config::governed::Governed;
+use crate::config::{Config, TenantConfig};
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, Place, RawConsumer};
 use crate::kafka::directives::DirectiveReader;
@@ -29,7 +30,7 @@ use partition::PartitionState;
 pub(super) use partition::read_pending;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 use trim::Trimmer;
 
@@ -50,6 +51,7 @@ struct Retain<'c> {
     readback: ReadBack,
     directives: DirectiveReader,
     in_force: InForce,
+    taken_in: Arc<AtomicI64>,
     partitions: BTreeMap<Place, PartitionState>,
     looked_at_ms: i64,
     trimmer: Option<Trimmer<'c>>,
@@ -69,6 +71,7 @@ pub fn retain(config: &Config, until_caught_up: bool) -> Result<(), Failure> {
     let flag = Arc::clone(&stop);
     signals::on_stop(move || flag.store(true, Ordering::SeqCst)).map_err(Failure::Failed)?;
     let mut retain = Retain::connect(config, governed, stop)?;
+    retain.watch()?;
     health.set_ready(true);
     tracing::info!(topics = retain.governed.len(), id = %retain.id, "retention began");
     while !retain.stop.load(Ordering::SeqCst) {
@@ -124,9 +127,18 @@ impl<'c> Retain<'c> {
             generation,
             id,
             directives,
+            taken_in: Arc::new(AtomicI64::new(in_force.next_offset)),
             in_force,
             stop,
         })
+    }
+
+    /// Watches what a hanging transaction would stop: everything that is governed, and what the workers read.
+    fn watch(&self) -> Result<(), Failure> {
+        let raw = self.config.tenant.iter().flat_map(TenantConfig::sources);
+        let stable = self.governed.iter().map(|g| g.topic.clone()).chain(raw).collect();
+        let watch = Watch::new(self.config, Arc::clone(&self.taken_in), stable);
+        watch.start(&self.config.kafka, stopped(&self.stop)).map_err(Failure::Failed)
     }
 
     /// One turn. Errors: what [`Retain::recover`] mends, or `Stop`.
@@ -134,6 +146,7 @@ impl<'c> Retain<'c> {
         self.follow_assignment()?;
         self.expire()?;
         self.directives.follow(&mut self.in_force, Duration::ZERO)?;
+        self.taken_in.store(self.in_force.next_offset, Ordering::SeqCst);
         let now_ms = clock::now_ms();
         if now_ms - self.looked_at_ms >= self.look_every_ms() {
             self.look(now_ms)?;

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::kafka::client::Fault;
 use crate::kafka::directives::DirectiveReader;
 use crate::model::directive::InForce;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,6 +16,7 @@ pub(super) struct Follower {
     reader: Mutex<DirectiveReader>,
     in_force: RwLock<InForce>,
     version: AtomicU64,
+    taken_in: Arc<AtomicI64>,
 }
 
 impl Follower {
@@ -23,7 +24,8 @@ impl Follower {
         let reader = DirectiveReader::connect(&config.kafka, &config.topics.directives)?;
         let mut in_force = InForce::default();
         reader.catch_up(&mut in_force)?;
-        Ok(Follower { reader: Mutex::new(reader), in_force: RwLock::new(in_force), version: AtomicU64::new(0) })
+        let taken_in = Arc::new(AtomicI64::new(in_force.next_offset));
+        Ok(Follower { reader: Mutex::new(reader), in_force: RwLock::new(in_force), version: AtomicU64::new(0), taken_in })
     }
 
     /// Rises whenever something new is in force.
@@ -34,6 +36,11 @@ impl Follower {
     /// Everything before this offset has been taken in.
     pub(super) fn next_offset(&self) -> i64 {
         self.in_force.read().unwrap_or_else(PoisonError::into_inner).next_offset
+    }
+
+    /// The same, for somebody who watches.
+    pub(super) fn taken_in(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.taken_in)
     }
 
     /// What is in force.
@@ -51,6 +58,7 @@ impl Follower {
         let mut next = self.in_force(InForce::clone);
         let changed = how(&reader, &mut next)?;
         metrics::gauge!("lethe_directives_offset").set(next.next_offset as f64);
+        self.taken_in.store(next.next_offset, Ordering::SeqCst);
         metrics::gauge!("lethe_directives_unreadable").set(next.unreadable as f64);
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = next;
         if changed {

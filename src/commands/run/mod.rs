@@ -14,6 +14,7 @@ mod directives;
 mod tenants;
 
 use super::Failure;
+use super::watch::Watch;
 use crate::config::Config;
 use crate::config::compile::compile;
 use crate::kafka::consumer::{Generation, Membership, Place, RawConsumer};
@@ -162,9 +163,14 @@ pub fn work(config: Config, keyring: Keyring, end: End) -> Result<Done, Failure>
     .map_err(Failure::Failed)?;
     watch_topics(&job, admin)?;
     let mut threads = vec![directives::start(Arc::clone(&job))?];
+    let mut watch = Watch::new(&job.config, job.follower.taken_in(), Vec::new());
     for worker in 0..job.config.run.workers {
-        threads.extend(start_worker(&job, worker)?);
+        let (consumer, stages) = start_worker(&job, worker)?;
+        watch.consumers.push(Arc::downgrade(&consumer));
+        threads.extend(stages);
     }
+    let watched = Arc::clone(&job);
+    watch.start(&job.config.kafka, move || watched.stopping()).map_err(Failure::Failed)?;
     supervise(&job, threads, |job| match (end, &target) {
         (End::Rows(rows), _) => Ok(job.done().tally.rows() >= rows),
         (_, Some(target)) => target.reached(),
@@ -223,23 +229,24 @@ fn supervise(job: &Arc<Job>, threads: Vec<JoinHandle<()>>, reached: impl Fn(&Job
     }
 }
 
-fn start_worker(job: &Arc<Job>, worker: u16) -> Result<[JoinHandle<()>; 3], Failure> {
+fn start_worker(job: &Arc<Job>, worker: u16) -> Result<(Arc<RawConsumer>, [JoinHandle<()>; 3]), Failure> {
     let generation = Arc::new(Generation::default());
     let names: Vec<String> = job.rules.sources.iter().map(|s| s.topic.clone()).collect();
     let consumer = Arc::new(RawConsumer::connect(&job.config.kafka, &job.config.run.group, &names, Arc::clone(&generation))?);
     let (to_transform, from_collect) = bounded::<Collected>(0);
     let (to_commit, from_transform) = bounded::<Prepared>(0);
     let collector = collect::Collector::new(Arc::clone(job), Arc::clone(&consumer), Arc::clone(&generation), to_transform);
-    let committer = commit::Committer::new(Arc::clone(job), consumer, Arc::clone(&generation), worker);
+    let committer = commit::Committer::new(Arc::clone(job), Arc::clone(&consumer), Arc::clone(&generation), worker);
     let line = Arc::clone(job);
-    Ok([
+    let stages = [
         spawn(job, "collect", move || collector.run())?,
         spawn(job, "transform", move || {
             transform_all(&line, &generation, &from_collect, &to_commit);
             Ok(())
         })?,
         spawn(job, "commit", move || committer.run(&from_transform))?,
-    ])
+    ];
+    Ok((consumer, stages))
 }
 
 fn spawn(
