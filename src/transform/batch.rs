@@ -330,25 +330,20 @@ impl<'a> Batch<'a, Clear> {
 }
 
 impl Batch<'_, Pseudonymised> {
-    /// The page's URL as a destination may see it: path scrubbed, query reduced to UTM and the click ids in `keep`; empty when there is none.
-    #[must_use]
-    pub fn reduced_url(&self, row: usize, keep: &[&str]) -> String {
-        reduced(self.text(Field::Url as usize, row), keep)
+    /// Appends the page's URL as a destination may see it: path scrubbed, query reduced to UTM and the click ids in `keep`. Shape: false,
+    /// with nothing appended, when there is none.
+    pub fn push_url(&self, row: usize, keep: &[&str], out: &mut Vec<u8>) -> bool {
+        push_reduced(self.text(Field::Url as usize, row), keep, out)
     }
 
-    /// The referrer's URL as a destination may see it: path scrubbed, query reduced to UTM; empty when there is none.
-    #[must_use]
-    pub fn reduced_referrer(&self, row: usize) -> String {
-        reduced(self.text(Field::Referrer as usize, row), &[])
+    /// Appends the referrer's URL in the same way, with UTM alone.
+    pub fn push_referrer(&self, row: usize, out: &mut Vec<u8>) -> bool {
+        push_reduced(self.text(Field::Referrer as usize, row), &[], out)
     }
 }
 
-fn reduced(url: &str, keep: &[&str]) -> String {
-    let mut out = Vec::new();
-    if !url.is_empty() {
-        let _ = crate::transform::enrich::page::destination_url(url, keep, &mut out);
-    }
-    String::from_utf8(out).unwrap_or_default()
+fn push_reduced(url: &str, keep: &[&str], out: &mut Vec<u8>) -> bool {
+    !url.is_empty() && crate::transform::enrich::page::destination_url(url, keep, out).is_some()
 }
 
 /// Builds one row at a time; a row that turns out bad leaves nothing behind.

@@ -163,15 +163,12 @@ impl Forms {
         if from == to || !form.is_hashed() {
             return None;
         }
-        let twin =
-            Form::ALL.iter().copied().take_while(|f| *f != form).filter(|f| f.field() == form.field() && f.is_hashed()).find_map(|f| {
-                let (a, b) = self.refs[f as usize * self.rows + row];
-                let same = (b - a) as usize == to - from
-                    && (a as usize..b as usize)
-                        .zip(from..to)
-                        .all(|(i, j)| self.values[i].of(&self.arena) == self.values[j].of(&self.arena));
-                same.then_some((a, b))
-            })?;
+        let twin = form.earlier_hashed().iter().find_map(|f| {
+            let (a, b) = self.refs[*f as usize * self.rows + row];
+            let same = (b - a) as usize == to - from
+                && (a as usize..b as usize).zip(from..to).all(|(i, j)| self.values[i].of(&self.arena) == self.values[j].of(&self.arena));
+            same.then_some((a, b))
+        })?;
         let start = self.values[from].start as usize;
         self.values.truncate(from);
         self.arena.truncate(start);

@@ -3,6 +3,20 @@
 /// Appends a JSON string with its quotes: only what RFC 8259 demands is escaped.
 pub fn string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
+    if is_plain(text.as_bytes()) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        escape(text, out);
+    }
+    out.push(b'"');
+}
+
+/// Whether nothing has to be escaped. A fold without an early end, which the compiler turns into wide compares.
+fn is_plain(bytes: &[u8]) -> bool {
+    !bytes.iter().fold(false, |found, b| found | (*b < 0x20) | (*b == b'"') | (*b == b'\\'))
+}
+
+fn escape(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     let mut from = 0;
     for (i, b) in bytes.iter().enumerate() {
@@ -26,7 +40,6 @@ pub fn string(text: &str, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&bytes[from..]);
-    out.push(b'"');
 }
 
 /// Appends a decimal integer.
@@ -97,6 +110,36 @@ impl<'o> Object<'o> {
         }
     }
 
+    /// A member whose value `write` appends itself. Shape: the member is left out, and the answer false, when it says false.
+    pub fn member_with(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+        let (mark, empty) = (self.out.len(), self.empty);
+        let written = write(self.key(key));
+        if !written {
+            self.out.truncate(mark);
+            self.empty = empty;
+        }
+        written
+    }
+
+    /// A string member whose text `write` appends itself. Shape: the member is left out, and the answer false, when it appends nothing or
+    /// says false; what it appends must be UTF-8.
+    pub fn string_with(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+        self.member_with(key, |out| {
+            out.push(b'"');
+            let start = out.len();
+            if !write(out) || out.len() == start {
+                return false;
+            }
+            if !is_plain(&out[start..]) {
+                let text = String::from_utf8_lossy(&out[start..]).into_owned();
+                out.truncate(start);
+                escape(&text, out);
+            }
+            out.push(b'"');
+            true
+        })
+    }
+
     /// A string member whose text needs no escapes: hex, a date.
     #[inline]
     pub fn plain(&mut self, key: &str, text: &[u8]) {
@@ -164,10 +207,19 @@ mod tests {
         let mut o = Object::open(&mut out);
         o.string("a", "x\"\u{1}");
         o.string_if("none", "");
+        assert!(!o.string_with("none", |_| true));
+        assert!(!o.string_with("none", |out| {
+            out.push(b'x');
+            false
+        }));
+        assert!(o.string_with("w", |out| {
+            out.extend_from_slice("é\"\n".as_bytes());
+            true
+        }));
         o.integer("b", -5);
         o.boolean("c", true);
         o.plain("d", b"ff");
         o.close();
-        assert_eq!(String::from_utf8(out).unwrap(), r#"{"a":"x\"\u0001","b":-5,"c":true,"d":"ff"}"#);
+        assert_eq!(String::from_utf8(out).unwrap(), r#"{"a":"x\"\u0001","w":"é\"\n","b":-5,"c":true,"d":"ff"}"#);
     }
 }

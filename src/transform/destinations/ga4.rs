@@ -109,8 +109,8 @@ pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, o
         o.plain("user_id", user);
     }
     o.integer("timestamp_micros", row.occurred_at_ms().saturating_mul(1_000));
-    if let Some(ip) = row.ip(false).filter(|_| config.ip_override && enriched) {
-        o.string("ip_override", &ip.to_string());
+    if config.ip_override && enriched {
+        row.write_ip("ip_override", false, &mut o);
     }
     write_consent(permit, &mut o);
     // Data about the user needs the user's id.
@@ -208,16 +208,17 @@ fn write_params(row: &Row<'_>, config: &Config, enriched: bool, body: usize, out
     params.integer("engagement_time_msec", 1);
     // Click ids are not fields of their own here: they travel in the page's address.
     let clicks: &[&str] = if enriched { &["gclid", "wbraid", "gbraid", "dclid"] } else { &[] };
-    params.string_if("page_location", cut(&row.url(clicks), LOCATION_CHARS_MAX));
-    params.string_if("page_referrer", cut(&row.referrer(), REFERRER_CHARS_MAX));
+    params.string_with("page_location", |out| cut_appended(LOCATION_CHARS_MAX, out, |out| row.push_url(clicks, out)));
+    params.string_with("page_referrer", |out| cut_appended(REFERRER_CHARS_MAX, out, |out| row.push_referrer(out)));
     let named = |i: &&Item<'_>| !i.texts[item::ID].is_empty() || !i.texts[item::NAME].is_empty();
-    if row.items().iter().any(|i| named(&i)) {
+    let all = row.items();
+    if all.iter().any(|i| named(&i)) {
         let out = params.key("items");
         let mut last = 0;
         // The closing brackets of array, parameters, event, events and body.
         let room = config.body_bytes_max.saturating_sub(8);
         let mut full = false;
-        list(row.items().iter().filter(named).take(config.items_max), out, |i, out| {
+        list(all.iter().filter(named).take(config.items_max), out, |i, out| {
             last = out.len();
             write_item(i, out);
             full |= out.len() - body > room;
@@ -238,6 +239,15 @@ fn write_item(i: &Item<'_>, out: &mut Vec<u8>) {
     number_if(&mut o, "price", i.price);
     number_if(&mut o, "quantity", i.quantity);
     o.close();
+}
+
+/// Keeps the first `chars` characters of what `push` appends.
+fn cut_appended(chars: usize, out: &mut Vec<u8>, push: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+    let start = out.len();
+    let pushed = push(out);
+    let kept = std::str::from_utf8(&out[start..]).map_or(0, |text| cut(text, chars).len());
+    out.truncate(start + kept);
+    pushed
 }
 
 /// The first `chars` characters.

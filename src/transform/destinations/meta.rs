@@ -1,8 +1,9 @@
 //! Meta Conversions API (destinations.md §3): one element of `data[]`.
 
+use super::money::Money;
 use super::names::{Canonical, EventNames};
-use super::{DestinationConfig, Row, Skip, Written, item, list, number_if, write_hashes, write_number};
-use crate::transform::batch::{NumberField, Released};
+use super::{DestinationConfig, Row, Skip, Written, item, list, number_if, write_hashes};
+use crate::transform::batch::{Item, NumberField, Released};
 use crate::transform::enriched::ClickId;
 use crate::transform::json::{self, Object};
 use crate::transform::normalise::Form;
@@ -90,9 +91,9 @@ pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, o
     let source = row.action_source();
     let window = row.window(if source == "physical_store" { config.physical_store_max_age_ms } else { config.max_age_ms })?;
     let event = Canonical::read(given);
-    let url = row.url(&["fbclid"]);
-    let on_a_page = !url.is_empty() && !row.user_agent().is_empty();
-    if (source == "website" && !on_a_page) || (event == Some(Canonical::Purchase) && row.money().is_none()) {
+    let money = row.money();
+    let website = source == "website";
+    if (website && row.user_agent().is_empty()) || (event == Some(Canonical::Purchase) && money.is_none()) {
         return Err(Skip::BelowMinimum);
     }
     let mut o = Object::open(out);
@@ -100,8 +101,10 @@ pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, o
     o.integer("event_time", row.occurred_at_ms().div_euclid(1_000));
     o.string("event_id", row.event_id());
     o.string("action_source", source);
-    o.string_if("event_source_url", &url);
-    o.string_if("referrer_url", &row.referrer());
+    if !o.string_with("event_source_url", |out| row.push_url(&["fbclid"], out)) && website {
+        return Err(Skip::BelowMinimum);
+    }
+    o.string_with("referrer_url", |out| row.push_referrer(out));
     let keys = user_data(row, config.private_addresses, o.key("user_data"));
     if config.too_broad.refuses(keys) {
         return Err(Skip::BelowMinimum);
@@ -111,7 +114,7 @@ pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, o
         o.integer("data_processing_options_country", config.limited_data_use_place.0.into());
         o.integer("data_processing_options_state", config.limited_data_use_place.1.into());
     }
-    custom_data(row, event, &mut o);
+    custom_data(row, event, money, &mut o);
     o.close();
     Ok(Written { window, target: &config.pixel_id })
 }
@@ -127,32 +130,40 @@ fn user_data(row: &Row<'_>, private_addresses: bool, out: &mut Vec<u8>) -> Keys 
             keys |= 1 << at;
         }
     }
-    let address = row.ip(private_addresses).map(|ip| ip.to_string()).unwrap_or_default();
-    let fbc = fbc(row);
-    let clear = [address.as_str(), row.user_agent(), &fbc, browser_cookie(row.cookie(Released::Fbp))];
-    for (at, (name, value)) in CLEAR.into_iter().zip(clear).enumerate() {
-        if !value.is_empty() {
-            user.string(name, value);
-            keys |= 1 << (FIELDS.len() + at);
-        }
+    for (at, name) in CLEAR.into_iter().enumerate() {
+        let written = match at {
+            0 => row.write_ip(name, private_addresses, &mut user),
+            1 => user.string_with(name, |out| push(row.user_agent(), out)),
+            2 => user.string_with(name, |out| push_fbc(row, out)),
+            _ => user.string_with(name, |out| push(browser_cookie(row.cookie(Released::Fbp)), out)),
+        };
+        keys |= Keys::from(written) << (FIELDS.len() + at);
     }
     user.close();
     keys
 }
 
-/// `fbc`: the cookie, unless the page's URL carries a click of its own; then, and without a cookie, it is built from the click id.
+fn push(text: &str, out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(text.as_bytes());
+    true
+}
+
+/// Appends `fbc`: the cookie, unless the page's URL carries a click of its own; then, and without a cookie, it is built from the click id.
 /// Source: destinations.md §3 "fbc".
-fn fbc(row: &Row<'_>) -> String {
+fn push_fbc(row: &Row<'_>, out: &mut Vec<u8>) -> bool {
     let cookie = browser_cookie(row.cookie(Released::Fbc));
     let clicked = row.url_click_id(ClickId::Fbclid);
     if !cookie.is_empty() && (clicked.is_empty() || cookie.split('.').nth(3) == Some(clicked)) {
-        return cookie.to_owned();
+        return push(cookie, out);
     }
     let click = if clicked.is_empty() { row.cookie(Released::Fbclid) } else { clicked };
     if click.is_empty() || click.contains('.') {
-        return String::new();
+        return false;
     }
-    format!("fb.1.{}.{click}", row.occurred_at_ms())
+    out.extend_from_slice(b"fb.1.");
+    json::integer(row.occurred_at_ms(), out);
+    out.push(b'.');
+    push(click, out)
 }
 
 /// A `_fbc` or `_fbp` cookie, untouched; empty if it has not the four or five parts of one.
@@ -163,9 +174,9 @@ fn browser_cookie(cookie: &str) -> &str {
 }
 
 /// Writes `custom_data`, left out when there is nothing to say.
-fn custom_data(row: &Row<'_>, event: Option<Canonical>, o: &mut Object<'_>) {
-    let (money, order) = (row.money(), row.order_id());
-    let items = || row.items().iter().filter(|i| !i.texts[item::ID].is_empty());
+fn custom_data(row: &Row<'_>, event: Option<Canonical>, money: Option<Money<'_>>, o: &mut Object<'_>) {
+    let (order, all) = (row.order_id(), row.items());
+    let items = || all.iter().filter(|i| !i.texts[item::ID].is_empty());
     let any = items().next().is_some();
     if money.is_none() && order.is_empty() && !any {
         return;
@@ -188,17 +199,17 @@ fn custom_data(row: &Row<'_>, event: Option<Canonical>, o: &mut Object<'_>) {
         });
     }
     if matches!(event, Some(Canonical::BeginCheckout | Canonical::Purchase)) {
-        num_items(row, any, &mut custom);
+        num_items(row, all, &mut custom);
     }
     custom.close();
 }
 
 /// Writes how many things are bought: an item that does not say how many is one.
-fn num_items(row: &Row<'_>, any: bool, custom: &mut Object<'_>) {
-    if !any {
+fn num_items(row: &Row<'_>, items: &[Item<'_>], custom: &mut Object<'_>) {
+    let mut named = items.iter().filter(|i| !i.texts[item::ID].is_empty()).peekable();
+    if named.peek().is_none() {
         return number_if(custom, "num_items", row.number(NumberField::Quantity));
     }
-    let quantity = |n: f64| if n.is_nan() { 1.0 } else { n };
-    let sum: f64 = row.items().iter().filter(|i| !i.texts[item::ID].is_empty()).map(|i| quantity(i.quantity.value)).sum();
-    write_number(crate::transform::batch::Number { value: sum, text: "" }, custom.key("num_items"));
+    let sum: f64 = named.map(|i| if i.quantity.is_present() { i.quantity.value } else { 1.0 }).sum();
+    json::number(sum, custom.key("num_items"));
 }

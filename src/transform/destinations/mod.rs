@@ -171,11 +171,16 @@ impl<'r> Row<'r> {
         if given.is_empty() { "website" } else { given }
     }
 
-    /// The end user's address, if it is a public one, or `any` is asked for. Source: destinations.md 1.10.
-    #[must_use]
-    pub fn ip(&self, any: bool) -> Option<std::net::IpAddr> {
+    /// Writes the end user's address as a member, if it is a public one, or `any` is asked for. Shape: returns whether it did.
+    /// Source: destinations.md 1.10.
+    pub fn write_ip(&self, key: &str, any: bool, object: &mut Object<'_>) -> bool {
+        use std::io::Write as _;
         let given = self.released(Released::Ip);
-        ip::parse_end_user(given).or_else(|| given.trim_ascii().parse().ok().filter(|_| any))
+        match ip::parse_end_user(given).or_else(|| given.trim_ascii().parse().ok().filter(|_| any)) {
+            // Writing to a Vec cannot fail.
+            Some(address) => object.string_with(key, |out| write!(out, "{address}").is_ok()),
+            None => false,
+        }
     }
 
     /// The end user's user agent; empty when absent. Source: destinations.md 1.10.
@@ -226,16 +231,14 @@ impl<'r> Row<'r> {
         self.forms.plain(form, self.row)
     }
 
-    /// The page's URL with its query reduced to UTM and the click ids in `keep`; empty when there is none.
-    #[must_use]
-    pub fn url(&self, keep: &[&str]) -> String {
-        self.batch.reduced_url(self.row, keep)
+    /// Appends the page's URL with its query reduced to UTM and the click ids in `keep`. Shape: false when there is none.
+    pub fn push_url(&self, keep: &[&str], out: &mut Vec<u8>) -> bool {
+        self.batch.push_url(self.row, keep, out)
     }
 
-    /// The referrer's URL with its query reduced to UTM; empty when there is none.
-    #[must_use]
-    pub fn referrer(&self) -> String {
-        self.batch.reduced_referrer(self.row)
+    /// Appends the referrer's URL with its query reduced to UTM. Shape: false when there is none.
+    pub fn push_referrer(&self, out: &mut Vec<u8>) -> bool {
+        self.batch.push_referrer(self.row, out)
     }
 
     /// A number of the event.

@@ -498,6 +498,9 @@ fn tiktok_gets_the_events_of_its_source_alone() {
             assert_eq!(outcome.sent.contains_key("tiktok"), configured == source, "{action_source} {configured}");
         }
     }
+    let config = DESTINATIONS.replace("[tenant.tiktok]", "[tenant.tiktok]\nevent_source = \"crm\"");
+    let call = with(&[("/action_source", json!("phone_call")), ("/url", Value::Null)]);
+    assert_eq!(run_at(TENANT, &config, &call, 60_000).value("tiktok").get("page"), None);
     let two = run(&with(&[("/user/email", json!(["a@example.com", "b@example.com", "A@example.com"]))]));
     assert_eq!(two.value("tiktok")["user"]["email"].as_array().map(Vec::len), Some(2));
     assert_eq!(two.value("meta")["user_data"]["em"].as_array().map(Vec::len), Some(2));

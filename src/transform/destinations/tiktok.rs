@@ -93,10 +93,6 @@ pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, o
         return Err(Skip::NotMapped);
     }
     let window = row.window(config.max_age_ms)?;
-    let url = row.url(&["ttclid"]);
-    if source == EventSource::Web && url.is_empty() {
-        return Err(Skip::BelowMinimum);
-    }
     let mut o = Object::open(out);
     o.string("event", name);
     o.integer("event_time", row.occurred_at_ms().div_euclid(1_000));
@@ -105,15 +101,23 @@ pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, o
     if !write_user(row, o.key("user")) {
         return Err(Skip::BelowMinimum);
     }
-    if !url.is_empty() {
-        let mut page = Object::open(o.key("page"));
-        page.string("url", &url);
-        page.string_if("referrer", &row.referrer());
-        page.close();
+    if !o.member_with("page", |out| write_page(row, out)) && source == EventSource::Web {
+        return Err(Skip::BelowMinimum);
     }
     write_properties(row, &mut o);
     o.close();
     Ok(Written { window, target: &config.target })
+}
+
+/// Writes `page`. Shape: false if there is nothing in it.
+fn write_page(row: &Row<'_>, out: &mut Vec<u8>) -> bool {
+    let mut page = Object::open(out);
+    let located = page.string_with("url", |out| row.push_url(&["ttclid"], out));
+    if located {
+        page.string_with("referrer", |out| row.push_referrer(out));
+    }
+    page.close();
+    located
 }
 
 /// Writes `user`. Shape: false if there is nothing in it.
@@ -133,9 +137,7 @@ fn write_user(row: &Row<'_>, out: &mut Vec<u8>) -> bool {
     let clicked = row.url_click_id(ClickId::Ttclid);
     user.string_if("ttclid", if clicked.is_empty() { row.cookie(Released::Ttclid) } else { clicked });
     user.string_if("ttp", row.cookie(Released::Ttp));
-    if let Some(ip) = row.ip(false) {
-        user.string("ip", &ip.to_string());
-    }
+    row.write_ip("ip", false, &mut user);
     user.string_if("user_agent", row.user_agent());
     let filled = !user.is_empty();
     user.close();
@@ -144,8 +146,8 @@ fn write_user(row: &Row<'_>, out: &mut Vec<u8>) -> bool {
 
 /// Writes `properties`, left out when there is nothing to say.
 fn write_properties(row: &Row<'_>, o: &mut Object<'_>) {
-    let (money, order) = (row.money(), row.order_id());
-    let items = || row.items().iter().filter(|i| !i.texts[item::ID].is_empty());
+    let (money, order, all) = (row.money(), row.order_id(), row.items());
+    let items = || all.iter().filter(|i| !i.texts[item::ID].is_empty());
     let any = items().next().is_some();
     if money.is_none() && order.is_empty() && !any {
         return;

@@ -155,6 +155,26 @@ impl Form {
         )
     }
 
+    /// The hashed forms of the same field that come before this one: a value may turn out the same in them, and is then hashed once.
+    #[must_use]
+    pub fn earlier_hashed(self) -> &'static [Form] {
+        match self {
+            Form::EmailGoogle => &[Form::EmailPlain],
+            Form::EmailGa4 => &[Form::EmailPlain, Form::EmailGoogle],
+            Form::PhoneE164 => &[Form::PhoneDigits],
+            Form::FirstNameGoogle => &[Form::FirstNameMeta],
+            Form::LastNameGoogle => &[Form::LastNameMeta],
+            Form::FirstNameGooglePunctuated => &[Form::FirstNameMeta, Form::FirstNameGoogle],
+            Form::LastNameGooglePunctuated => &[Form::LastNameMeta, Form::LastNameGoogle],
+            Form::FirstNameGa4 => &[Form::FirstNameMeta, Form::FirstNameGoogle, Form::FirstNameGooglePunctuated],
+            Form::LastNameGa4 => &[Form::LastNameMeta, Form::LastNameGoogle, Form::LastNameGooglePunctuated],
+            Form::StreetGa4 => &[Form::StreetGoogle],
+            Form::ZipTikTok => &[Form::ZipMeta],
+            Form::ExternalIdTikTok => &[Form::ExternalIdMeta],
+            _ => &[],
+        }
+    }
+
     /// The form's stable name, for the conformance run and for reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -205,6 +225,11 @@ mod tests {
     fn forms_are_listed_once_in_order_with_distinct_names() {
         for (at, form) in Form::ALL.iter().enumerate() {
             assert_eq!(*form as usize, at);
+        }
+        for form in Form::ALL {
+            let earlier: Vec<Form> =
+                Form::ALL.into_iter().take_while(|f| *f != form).filter(|f| f.field() == form.field() && f.is_hashed()).collect();
+            assert_eq!(form.earlier_hashed(), if form.is_hashed() { &earlier[..] } else { &[] }, "{}", form.as_str());
         }
         let names: std::collections::HashSet<_> = Form::ALL.iter().map(|form| form.as_str()).collect();
         assert_eq!(names.len(), Form::COUNT);

@@ -100,11 +100,9 @@ pub(super) fn trim(input: &str) -> &str {
 
 /// Canonical composition, borrowed when the quick check says there is nothing to do. Source: destinations.md 1.2.
 pub(super) fn nfc(input: &str) -> Cow<'_, str> {
-    if input.is_ascii() || is_nfc_quick(input.chars()) == IsNormalized::Yes {
-        Cow::Borrowed(input)
-    } else {
-        Cow::Owned(input.nfc().collect())
-    }
+    // No character below U+0300 composes with its neighbour, and those alone have no byte from 0xCC on.
+    let western = !input.bytes().fold(false, |high, b| high | (b >= 0xCC));
+    if western || is_nfc_quick(input.chars()) == IsNormalized::Yes { Cow::Borrowed(input) } else { Cow::Owned(input.nfc().collect()) }
 }
 
 /// ASCII fast path: appends what has none of the classes in `drop`, in lower case. Shape: `input` is ASCII.
@@ -140,8 +138,27 @@ pub(super) fn retain(bytes: &mut [u8], keep: impl Fn(u8) -> bool) -> usize {
 /// (`J̌` → `ǰ`) and a removed character between a letter and its accent can leave text that composes.
 pub(super) fn push_unicode_lower(input: &str, keep: impl Fn(char) -> bool, out: &mut Vec<u8>) {
     let composed = nfc(input);
-    let kept: String = trim(&composed).to_lowercase().chars().filter(|&c| keep(c)).collect();
-    out.extend_from_slice(nfc(trim(&kept)).as_bytes());
+    let text = trim(&composed);
+    let start = out.len();
+    out.reserve(text.len());
+    let mut push = |c: char| {
+        if keep(c) {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    };
+    // The one letter whose lower case depends on its place: sigma at a word's end.
+    if text.contains('Σ') {
+        text.to_lowercase().chars().for_each(&mut push);
+    } else {
+        text.chars().flat_map(char::to_lowercase).for_each(&mut push);
+    }
+    let appended = std::str::from_utf8(&out[start..]).unwrap_or("");
+    let finished = nfc(trim(appended));
+    if finished.len() != appended.len() || matches!(finished, Cow::Owned(_)) {
+        let finished = finished.into_owned();
+        out.truncate(start);
+        out.extend_from_slice(finished.as_bytes());
+    }
 }
 
 /// NFC and trim only.
