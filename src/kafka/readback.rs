@@ -1,6 +1,6 @@
 //! Reads partitions as they are, uncommitted data included, without a group: what is left behind a cursor, and whether tombstones have gone.
 
-use super::client::{self, Fault, REQUEST_TIMEOUT};
+use super::client::{self, Fault, Quiet, REQUEST_TIMEOUT};
 use super::consumer::ROLL_KEY;
 use crate::config::kafka::KafkaConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -37,7 +37,7 @@ impl Left {
 
 /// A reader without a group.
 pub struct ReadBack {
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Quiet>,
 }
 
 impl ReadBack {
@@ -52,7 +52,7 @@ impl ReadBack {
             // One record is asked for, mostly: fetching far ahead would make the cost grow with the topic.
             .set("queued.min.messages", "1")
             .set("fetch.message.max.bytes", "65536");
-        Ok(ReadBack { consumer: settings.create().map_err(|e| Fault::of_request("create consumer", &e))? })
+        Ok(ReadBack { consumer: settings.create_with_context(Quiet).map_err(|e| Fault::of_request("create consumer", &e))? })
     }
 
     /// The first record at or after an offset of each partition of one topic. Shape: partitions without one are left out.

@@ -42,33 +42,35 @@ pub fn prepared(journey: &Journey, window: &str) -> (TestConfig, String) {
 
 #[test]
 fn the_bytes_are_gone_inside_the_window() {
-    const WINDOW: Duration = Duration::from_secs(20);
-    let journey = Journey::with_own_broker("the_bytes_are_gone");
-    let (config, topic) = prepared(&journey, "20s");
+    const WINDOW: Duration = Duration::from_secs(30);
+    // The window's parts are a second and a half each: nothing else may keep the machine busy.
+    let journey = Journey::alone("the_bytes_are_gone");
+    let (config, topic) = prepared(&journey, "30s");
     let writer = Writer::new(journey.bootstrap(), &topic);
     let files_with = |needle: &str| kafka::files_with(journey.broker(), &topic, needle.as_bytes());
     let mut retain = journey.lethe(&config).args(["retain"]).start();
     retain.wait_until_ready();
 
-    // Partition 0 is written to all the time, partition 1 only once.
+    // Partition 0 is written to all the time, partition 1 only once. What was stored before a moment is looked for after it: a look takes its time.
     let idle = Instant::now();
     writer.put(1, "subject-idle/1", "MARKED-IDLE");
+    let stored_idle = Instant::now();
     let mut written: Vec<Instant> = Vec::new();
     eventually("a minute of records", || {
         let n = written.len();
+        let before = Instant::now();
         writer.put(0, &format!("subject-busy-{n:03}/1"), &format!("MARKED-BUSY-{n:03}"));
         written.push(Instant::now());
         std::thread::sleep(Duration::from_millis(500));
-        if n < 20 {
+        assert!(!files_with(&format!("MARKED-BUSY-{n:03}")).is_empty() || before.elapsed() > WINDOW / 4, "the newest record is gone");
+        if n < 10 {
             assert!(!files_with("MARKED-IDLE").is_empty() || idle.elapsed() > WINDOW / 4, "gone before it was due");
         }
-        assert!(!files_with(&format!("MARKED-BUSY-{n:03}")).is_empty(), "the newest record is there");
-        for (old, _) in written.iter().enumerate().filter(|(_, at)| at.elapsed() > WINDOW) {
-            for needle in [format!("MARKED-BUSY-{old:03}"), format!("subject-busy-{old:03}/1")] {
-                assert!(files_with(&needle).is_empty(), "{needle} is there after its window: {:?}", files_with(&needle));
-            }
+        let over: Vec<usize> = (0..=n).filter(|old| written[*old].elapsed() > WINDOW).collect();
+        for needle in over.iter().flat_map(|old| [format!("MARKED-BUSY-{old:03}"), format!("subject-busy-{old:03}/1")]) {
+            assert!(files_with(&needle).is_empty(), "{needle} is there after its window: {:?}", files_with(&needle));
         }
-        if idle.elapsed() > WINDOW {
+        if stored_idle.elapsed() > WINDOW {
             for needle in ["MARKED-IDLE", "subject-idle/1"] {
                 assert!(files_with(needle).is_empty(), "{needle} is there after its window: {:?}", files_with(needle));
             }
@@ -76,9 +78,15 @@ fn the_bytes_are_gone_inside_the_window() {
         (idle.elapsed() > Duration::from_secs(60)).then_some(())
     });
     let last = Instant::now();
-    eventually("the last record's bytes to go", || files_with("MARKED").is_empty().then_some(()));
-    eventually("the last key's bytes to go", || files_with("subject-").is_empty().then_some(()));
-    assert!(last.elapsed() <= WINDOW + Duration::from_secs(1), "the last took {:?}", last.elapsed());
+    for needle in ["MARKED", "subject-"] {
+        eventually("the last record's bytes to go, value and key", || {
+            let begun = last.elapsed();
+            let gone = files_with(needle).is_empty();
+            assert!(gone || begun <= WINDOW, "{needle} is there {begun:?} after the last record");
+            gone.then_some(())
+        });
+    }
+    println!("the last bytes went {:?} after the last record, of {WINDOW:?}", last.elapsed());
 
     // Once clean, no more rolls: the ends stay where they are.
     eventually("nothing pending", || {

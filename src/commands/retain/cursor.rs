@@ -59,8 +59,8 @@ struct Next<'m> {
 }
 
 impl Retain<'_> {
-    /// One transaction's worth of expiry, possibly none.
-    pub(super) fn expire(&mut self) -> Result<(), Fault> {
+    /// One transaction's worth of expiry, possibly none. Returns whether it ended for being full: there may be more at once.
+    pub(super) fn expire(&mut self) -> Result<bool, Fault> {
         let Retain { consumer, governed, partitions, producer, config, generation, seen_generation, in_force, labels, .. } = self;
         let producer = producer.as_mut().ok_or_else(|| Fault::Recreate("there is no producer".into()))?;
         let mut batch = Batch {
@@ -74,6 +74,7 @@ impl Retain<'_> {
         let begun = Instant::now();
         wake(consumer, governed, partitions, &mut batch)?;
         let mut clock_ms = clock::now_ms();
+        let mut full = true;
         while batch.count < config.retain.batch_records && begun.elapsed() < config.retain.batch_wait {
             let wait = if batch.open.is_some() { OPEN_WAIT } else { IDLE_WAIT };
             let mut result = Ok(());
@@ -87,14 +88,16 @@ impl Retain<'_> {
             })?;
             result?;
             if !came || generation.current() != *seen_generation {
+                full = false;
                 break;
             }
         }
         if generation.current() != *seen_generation {
             // Dropped, the transaction is aborted: what was read belongs to somebody else now, or is read again.
-            return batch.open.map_or(Ok(()), Transaction::abort);
+            batch.open.map_or(Ok(()), Transaction::abort)?;
+            return Ok(false);
         }
-        let Some(transaction) = batch.open else { return Ok(()) };
+        let Some(transaction) = batch.open else { return Ok(false) };
         let offsets: Vec<NextOffset> = batch
             .touched
             .iter()
@@ -122,7 +125,7 @@ impl Retain<'_> {
             }
         }
         tracing::debug!(tombstones = batch.count, ms = begun.elapsed().as_millis() as u64, "expired");
-        Ok(())
+        Ok(full)
     }
 
     /// One transaction of roll records and of offsets without records: how idle partitions are rolled, and say which directives they have seen.

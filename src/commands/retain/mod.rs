@@ -34,6 +34,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 use trim::Trimmer;
 
+/// How much rarer looks are while there is a backlog: four times, half of the time that `retain` may be down.
+const BACKLOG_LOOKS: i64 = 4;
 /// Pause after a fault, before the work is taken up again.
 const FAULT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -144,11 +146,17 @@ impl<'c> Retain<'c> {
     /// One turn. Errors: what [`Retain::recover`] mends, or `Stop`.
     fn turn(&mut self) -> Result<(), Fault> {
         self.follow_assignment()?;
-        self.expire()?;
+        let more = self.expire()?;
+        if self.generation.current() != self.seen_generation {
+            // What is known of partitions includes what was just given up: nothing of it may be committed.
+            return Ok(());
+        }
         self.directives.follow(&mut self.in_force, Duration::ZERO)?;
         self.taken_in.store(self.in_force.next_offset, Ordering::SeqCst);
         let now_ms = clock::now_ms();
-        if now_ms - self.looked_at_ms >= self.look_every_ms() {
+        // While there is a backlog, looks are rarer: each costs several round trips in which nothing expires.
+        let every_ms = self.look_every_ms() * if more { BACKLOG_LOOKS } else { 1 };
+        if now_ms - self.looked_at_ms >= every_ms {
             self.look(now_ms)?;
             if let (Some(trimmer), Some(producer)) = (&mut self.trimmer, &mut self.producer) {
                 trimmer.trim(producer, now_ms)?;
@@ -174,7 +182,10 @@ impl<'c> Retain<'c> {
         let kept: Vec<Place> = places.iter().filter(|p| !fresh.contains(*p)).copied().collect();
         if !kept.is_empty() {
             self.consumer.rewind(&kept)?;
-            self.consumer.resume(&kept)?;
+        }
+        // The client remembers a pause beyond a revocation: without this, a partition that comes back stands still for ever.
+        if !places.is_empty() {
+            self.consumer.resume(&places)?;
         }
         let committed = self.consumer.committed_texts(&places)?;
         let now_ms = clock::now_ms();

@@ -3,6 +3,7 @@
 use super::broker::Broker;
 use super::config::TestConfig;
 use super::lethe::Invocation;
+use super::wait::Turn;
 use super::{kafka, keeper};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,6 +13,7 @@ pub struct Journey {
     namespace: String,
     home: PathBuf,
     broker: Which,
+    _turn: Turn,
 }
 
 enum Which {
@@ -23,21 +25,30 @@ impl Journey {
     /// Begins a journey on the shared broker. The name is the test's own: no two journeys may have the same.
     #[track_caller]
     pub fn new(name: &str) -> Self {
-        Self::begin(name, Which::Shared(Broker::shared()))
+        let turn = Turn::beside_others();
+        Self::begin(name, Which::Shared(Broker::shared()), turn)
     }
 
     /// Begins a journey with a broker of its own, to kill and restart. It costs some seconds and half a gigabyte: only where needed.
     #[track_caller]
     pub fn with_own_broker(name: &str) -> Self {
-        Self::begin(name, Which::Own(Broker::start_own()))
+        let turn = Turn::beside_others();
+        Self::begin(name, Which::Own(Broker::start_own()), turn)
     }
 
-    fn begin(name: &str, broker: Which) -> Self {
+    /// `with_own_broker`, while no other journey is under way: for those that hold the machine to its word about seconds. Few, and short.
+    #[track_caller]
+    pub fn alone(name: &str) -> Self {
+        let turn = Turn::alone();
+        Self::begin(name, Which::Own(Broker::start_own()), turn)
+    }
+
+    fn begin(name: &str, broker: Which, turn: Turn) -> Self {
         // A broker that is reused remembers earlier runs: the time and the process make the names new.
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_secs();
         let run = format!("{:x}{:x}", seconds & 0xff_ffff, std::process::id() & 0xfff);
         let short: String = name.replace('_', "-").chars().take(30).collect();
-        Self { namespace: format!("{}-{run}", short.trim_end_matches('-')), home: keeper::directory(name), broker }
+        Self { namespace: format!("{}-{run}", short.trim_end_matches('-')), home: keeper::directory(name), broker, _turn: turn }
     }
 
     /// The broker.

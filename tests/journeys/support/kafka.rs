@@ -11,6 +11,7 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -393,25 +394,35 @@ fn bounds(bootstrap: &str, topic: &str, isolation: &str) -> Vec<(i64, i64)> {
 #[track_caller]
 pub fn files_with(broker: &Broker, topic: &str, needle: &[u8]) -> Vec<PathBuf> {
     let finder = memchr::memmem::Finder::new(needle);
-    let mut found = Vec::new();
-    for file in files_of(broker.log_dir(), topic) {
-        // A file may go between the listing and the reading: then it is gone, which is what is asked.
-        if std::fs::read(&file).is_ok_and(|bytes| finder.find(&bytes).is_some()) {
-            found.push(file);
+    // A cleaning moves records from file to file and renames both: only what was read between two equal listings is one state of the disk.
+    eventually(&format!("the files of {topic} to stand still"), || {
+        let listed = files_of(broker.log_dir(), topic);
+        let mut found = Vec::new();
+        for (file, _) in &listed {
+            if finder.find(&std::fs::read(file).ok()?).is_some() {
+                found.push(file.clone());
+            }
         }
-    }
-    found
+        (files_of(broker.log_dir(), topic) == listed).then_some(found)
+    })
 }
 
 /// All files of a topic's partitions, of partitions being deleted (`<topic>-<partition>.<id>-delete`) too.
-fn files_of(data: &Path, topic: &str) -> Vec<PathBuf> {
+/// Shape: in order, with the number that tells a file from another one that was given its name.
+fn files_of(data: &Path, topic: &str) -> Vec<(PathBuf, u64)> {
     let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>();
     let partitions = entries(data).into_iter().filter(|path| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let rest = name.strip_prefix(topic).and_then(|rest| rest.strip_prefix('-')).unwrap_or_default();
         rest.split('.').next().is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
     });
-    partitions.flat_map(|partition| entries(&partition)).filter(|path| path.is_file()).collect()
+    let files = partitions.flat_map(|partition| entries(&partition)).filter_map(|path| {
+        let data = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        Some((path, data.ino()))
+    });
+    let mut files: Vec<_> = files.collect();
+    files.sort_unstable();
+    files
 }
 
 /// A producer with a transactional id, initialised: for journeys that play a worker themselves.

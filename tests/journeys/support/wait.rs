@@ -1,6 +1,6 @@
 //! Patience: polling with a deadline, and turns for journeys that need the whole machine.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a journey gives up: generous, as two cores may carry several journeys and a compiler.
@@ -32,4 +32,25 @@ pub fn eventually_within<T>(patience: Duration, what: &str, mut look: impl FnMut
 pub fn heavy() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A journey's turn on the machine: beside the others, or alone.
+#[expect(dead_code, reason = "held, not read")]
+pub enum Turn {
+    Beside(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+static MACHINE: RwLock<()> = RwLock::new(());
+
+impl Turn {
+    /// Waits until no journey is alone on the machine. A test has one journey at a time: with two, one that wants to be alone in between waits for ever.
+    pub fn beside_others() -> Self {
+        Turn::Beside(MACHINE.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until no other journey is under way.
+    pub fn alone() -> Self {
+        Turn::Alone(MACHINE.write().unwrap_or_else(PoisonError::into_inner))
+    }
 }
