@@ -2,6 +2,7 @@
 
 pub mod commands;
 pub mod config;
+pub mod derive;
 pub mod generator;
 pub mod kafka;
 pub mod lifecycle;

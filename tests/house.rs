@@ -11,7 +11,7 @@ use std::process::Command;
 /// `transform::*types`. The config's text is compiled into rules once, so `config` may name, besides types, what turns text into them: the
 /// prefix of a record's schema, the program of a raw event's schema, and the modules of the destinations, whose settings are types of their own.
 /// `main.rs` names the types of its arguments, and begins the log before anything can fail.
-const IMPORTS: [(&str, &[&str]); 10] = [
+const IMPORTS: [(&str, &[&str]); 11] = [
     ("lib.rs", &[]),
     ("main.rs", &["commands", "config", "model::*types", "ops::log"]),
     ("model", &[]),
@@ -32,7 +32,8 @@ const IMPORTS: [(&str, &[&str]); 10] = [
     ("kafka", &["model", "config::kafka"]),
     ("ops", &["model", "config"]),
     ("generator", &["model"]),
-    ("commands", &["model", "transform", "lifecycle", "config", "kafka", "ops", "generator"]),
+    ("derive", &["model"]),
+    ("commands", &["model", "transform", "lifecycle", "config", "kafka", "ops", "generator", "derive"]),
 ];
 
 /// What only some places may name, and which places: a prefix of the path under `src` each.
@@ -50,7 +51,10 @@ const ONLY_IN: [(&[&str], &[&str]); 11] = [
     ),
     (&["std::thread"], &["transform/", "kafka/", "ops/", "commands/"]),
     (&["println", "print", "eprintln", "eprint"], &["commands/", "ops/log", "main.rs"]),
-    (&["serde_json", "apache_avro"], &["model/", "transform/", "lifecycle/", "config/", "generator", "ops/", "commands/", "main.rs"]),
+    (
+        &["serde_json", "apache_avro"],
+        &["model/", "derive/", "transform/", "lifecycle/", "config/", "generator", "ops/", "commands/", "main.rs"],
+    ),
 ];
 
 /// The steps of the line that may look at a clear value. Everybody else, tests aside, has no business behind that door.

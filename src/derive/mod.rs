@@ -1,0 +1,11 @@
+//! Records computed from records: what `lethe aggregate` counts and what `lethe sessions` puts together. No Kafka, no clock.
+
+pub mod aggregate;
+pub mod cell;
+pub mod day;
+pub mod money;
+pub mod record;
+pub mod subjects;
+
+#[cfg(test)]
+mod attack;
