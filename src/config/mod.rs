@@ -110,7 +110,7 @@ impl Default for RetainConfig {
             http: "127.0.0.1:9465".into(),
             testing: false,
             instance: String::new(),
-            batch_records: 200_000,
+            batch_records: 500_000,
             batch_wait: Duration::from_secs(1),
         }
     }

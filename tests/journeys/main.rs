@@ -37,6 +37,7 @@ mod forwarder_is_refused;
 mod one_tenants_topic_fails;
 mod operator_pauses;
 mod other_clients;
+mod retain_keeps_pace;
 mod retain_survives;
 mod sdk_hashes_differ;
 mod topics_applied;

@@ -17,6 +17,9 @@ const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// How long an open transaction waits for company.
 const OPEN_WAIT: Duration = Duration::from_millis(10);
 
+/// The clock is looked at once for so many records.
+const CLOCK_EVERY: u32 = 256;
+
 /// What one transaction holds so far.
 struct Batch<'p> {
     open: Option<Transaction<'p>>,
@@ -75,12 +78,14 @@ impl Retain<'_> {
         wake(consumer, governed, partitions, &mut batch)?;
         let mut clock_ms = clock::now_ms();
         let mut full = true;
-        while batch.count < config.retain.batch_records && begun.elapsed() < config.retain.batch_wait {
+        let (mut met, mut waited) = (0_u32, Duration::ZERO);
+        while batch.count < config.retain.batch_records && waited < config.retain.batch_wait {
             let wait = if batch.open.is_some() { OPEN_WAIT } else { IDLE_WAIT };
             let mut result = Ok(());
-            if batch.count.is_multiple_of(256) {
-                clock_ms = clock::now_ms();
+            if met.is_multiple_of(CLOCK_EVERY) || wait == IDLE_WAIT {
+                (clock_ms, waited) = (clock::now_ms(), begun.elapsed());
             }
+            met += 1;
             let came = consumer.lend(wait, |lent| {
                 let Lent { place, offset, stored_at_ms, key, value_bytes, header } = lent;
                 let next = Next { place, offset, stored_at_ms, key, value_bytes, header };
