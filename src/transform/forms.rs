@@ -17,6 +17,8 @@ pub type Wanted = [Vec<Form>; Destination::COUNT];
 /// A value dropped because it failed its rule.
 #[derive(Clone, Copy, Debug)]
 pub struct FormDrop {
+    /// Index of the row's tenant in the rules.
+    pub tenant: u16,
     /// Destinations that do not get it.
     pub destinations: DestinationSet,
     /// The raw field.
@@ -33,6 +35,8 @@ pub struct Forms {
     rows: usize,
     arena: Vec<u8>,
     values: Vec<Span>,
+    /// Numbers of the values that came as hashes, in order.
+    given: Vec<u32>,
     refs: Vec<(u32, u32)>,
     hex: Vec<[u8; 64]>,
 }
@@ -75,6 +79,7 @@ pub fn forms(
         rows,
         arena: Vec::with_capacity(rows * 128),
         values: Vec::with_capacity(rows * 10),
+        given: Vec::new(),
         refs: vec![(0, 0); Form::COUNT * rows],
         hex: Vec::new(),
     };
@@ -115,7 +120,8 @@ impl Forms {
         hints: &Hints,
         drops: &mut FormDrops,
     ) {
-        let mut dropped = |reason| drops.push(FormDrop { destinations: getting, field: form.field(), reason });
+        let tenant = batch.heads[row].tenant;
+        let mut dropped = |reason| drops.push(FormDrop { tenant, destinations: getting, field: form.field(), reason });
         let from = self.values.len();
         let identifier = match form {
             Form::EmailPlain | Form::EmailGoogle | Form::EmailGa4 => Some(IdentifierType::Email),
@@ -146,12 +152,15 @@ impl Forms {
                 self.arena.truncate(start);
                 dropped(reason);
             }
-            Normalised::Text | Normalised::AlreadyHashed => {
+            outcome => {
                 let span = Span::since(start, &self.arena);
                 let twice = self.values[from..].iter().any(|s| s.of(&self.arena) == span.of(&self.arena));
                 if twice {
                     self.arena.truncate(start);
                 } else {
+                    if outcome == Normalised::AlreadyHashed {
+                        self.given.push(self.values.len() as u32);
+                    }
                     self.values.push(span);
                 }
             }
@@ -172,17 +181,17 @@ impl Forms {
         let start = self.values[from].start as usize;
         self.values.truncate(from);
         self.arena.truncate(start);
+        let kept = self.given.partition_point(|given| (*given as usize) < from);
+        self.given.truncate(kept);
         Some(twin)
     }
 
-    /// A value that came hashed passes through: it is never hashed again. No normalised text of another kind is 64 hex digits and reaches
-    /// here, because 64 hex digits in a hashed field always mean a hash (destinations.md 1.6).
+    /// A value that came hashed passes through: it is never hashed again. Source: destinations.md 1.6.
     fn keep_given_hashes(&self, hex: &mut [[u8; 64]]) {
-        for (span, out) in self.values.iter().zip(hex) {
-            if let Ok(given) = <&[u8; 64]>::try_from(span.of(&self.arena))
-                && given.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-            {
-                *out = *given;
+        for at in &self.given {
+            let at = *at as usize;
+            if let Ok(given) = <&[u8; 64]>::try_from(self.values[at].of(&self.arena)) {
+                hex[at] = *given;
             }
         }
     }

@@ -107,7 +107,7 @@ pub fn identify(batch: &Batch<'_, Clear>, routes: &[Route], hints: &[Hints], dro
         // Every destination takes emails and phones in some form, all made from the identifier's own.
         let mut dropped = |field, outcome: Result<(), DropReason>| {
             if let Err(reason) = outcome {
-                drops.push(FormDrop { destinations: route.granted, field, reason });
+                drops.push(FormDrop { tenant: batch.heads[row].tenant, destinations: route.granted, field, reason });
             }
         };
         let personal = route.primary == Primary::Full || route.network || !route.granted.is_empty();

@@ -305,13 +305,14 @@ impl Encoder<'_> {
         let Some(first) = records.rows.get(range.start) else { return };
         let tally = &mut self.tallies[usize::from(self.rules.sources[usize::from(first.source)].tenant)];
         tally.dropped = dropped.0.iter().map(|n| u64::from(*n)).collect();
+        for (hit, n) in hits.iter().filter(|(_, n)| *n > 0) {
+            *tally.scrubbed.entry(hit.name()).or_default() += u64::from(n);
+        }
         for drop in drops {
+            let tally = &mut self.tallies[usize::from(drop.tenant)];
             for destination in drop.destinations.iter() {
                 *tally.form_drops.entry((destination, drop.field, drop.reason.as_str())).or_default() += 1;
             }
-        }
-        for (hit, n) in hits.iter().filter(|(_, n)| *n > 0) {
-            *tally.scrubbed.entry(hit.name()).or_default() += u64::from(n);
         }
     }
 }

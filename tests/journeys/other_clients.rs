@@ -2,11 +2,10 @@
 //! confluent-kafka and fastavro with the schema files: every row accounted for, keys, headers and partitions as designed.
 
 use crate::support::journey::Journey;
-use crate::support::outside::{program, repository};
-use crate::support::python::python;
+use crate::support::outside::program;
+use crate::support::python::read_back;
 use crate::support::scene::Scene;
 use lethe::generator::{Expectation, Generator};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -24,16 +23,6 @@ fn feed(mut producer: Command, lines: &[Vec<u8>]) {
     }
     drop(input);
     assert!(producer.wait().unwrap().success());
-}
-
-/// The summary of `read_back.py`.
-#[track_caller]
-fn read_back(scene: &Scene, topics: &[String]) -> Value {
-    let mut reader = Command::new(python());
-    reader.arg(repository("tests/journeys/support/read_back.py")).args([scene.bootstrap(), scene.tenant()]).arg(repository("schemas"));
-    let done = reader.args(topics).output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    serde_json::from_slice(&done.stdout).unwrap()
 }
 
 #[test]
@@ -64,7 +53,7 @@ fn other_clients_produce_and_read() {
     scene.journey.lethe(&scene.config).args(["run", "--until-caught-up"]).finish().assert_done();
 
     let topics = scene.output_topics();
-    let read = read_back(&scene, &topics);
+    let read = read_back(scene.bootstrap(), scene.tenant(), &topics);
     for (reason, count) in &reasons {
         assert_eq!(read["reasons"][*reason], *count, "{reason}: {read}");
     }

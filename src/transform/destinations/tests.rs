@@ -584,3 +584,26 @@ fn dropped_fields_are_counted_by_destination_field_and_reason() {
     ];
     assert_eq!(drops, expected);
 }
+
+/// Source: destinations.md 1.6: only what is a hash from end to end passes; what becomes one by the field's rule is text, and is hashed.
+#[test]
+fn hex_with_something_in_between_is_no_hash() {
+    let hash = "5f0d1df1fc49e30424381b57b1d4c73e067772a4267dde043a19b026935602c8";
+    let (spaced, dashed) = (format!("{} {}", &hash[..32], &hash[32..]), format!("{}-{}", &hash[..32], &hash[32..]));
+    let sha256 = |text: &str| {
+        use sha2::Digest;
+        json!(sha2::Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect::<String>())
+    };
+    let outcome = run(&with(&[
+        ("/user/external_id", json!(spaced)),
+        ("/user/first_name", json!(format!(" {} ", hash.to_uppercase()))),
+        ("/user/last_name", json!(dashed)),
+        ("/user/zip", json!(dashed)),
+    ]));
+    let meta = &outcome.value("meta")["user_data"];
+    assert_eq!((&meta["external_id"], &meta["fn"], &meta["ln"]), (&json!([sha256(hash)]), &json!([hash]), &json!([sha256(hash)])));
+    let tiktok = &outcome.value("tiktok")["user"];
+    assert_eq!((&tiktok["external_id"], &tiktok["zip_code"]), (&sha256(&spaced), &sha256(hash)));
+    let address = &outcome.value("google_ads_enhancement")["userIdentifiers"][2]["addressInfo"];
+    assert_eq!((&address["hashedFirstName"], &address["hashedLastName"]), (&json!(hash), &sha256(hash)));
+}

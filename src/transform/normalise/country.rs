@@ -160,6 +160,8 @@ mod tests {
             ("Türkiye", "TR"),
             ("Tu\u{308}rkiye", "TR"),
             ("Turkey", "TR"),
+            ("Macedonia", "MK"),
+            ("Swaziland", "SZ"),
         ] {
             assert_eq!(code_of(input).as_deref(), Some(expected), "{input}");
         }

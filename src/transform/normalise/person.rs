@@ -29,7 +29,8 @@ pub(super) fn gender(input: &str, out: &mut Vec<u8>) -> Result<(), DropReason> {
     Ok(())
 }
 
-/// `YYYYMMDD`, from eight digits in that order or from three groups. Source: destinations.md §3 db (D10).
+/// `YYYYMMDD`, from eight digits in that order or from three groups, whatever stands between them; a time of day behind them is passed
+/// over. Source: destinations.md §3 db (D10); the grouping is that of Meta's own parameter builder.
 pub(super) fn birth_date(input: &str, today: Day, out: &mut Vec<u8>) -> Result<(), DropReason> {
     let trimmed = text::trim(input);
     if trimmed.is_empty() {
@@ -54,16 +55,22 @@ fn eight_digits(text: &[u8]) -> Option<Day> {
     Some(Day { year: number(&text[..4]), month: number(&text[4..6]) as u8, day: number(&text[6..]) as u8 })
 }
 
-/// Three groups of digits with one separator each: the one over 31 is the year, the first that remains is the month unless it is over 12.
+/// Three groups of digits: the one over 31 is the year, the first that remains is the month unless it is over 12.
 fn three_groups(text: &[u8]) -> Option<Day> {
     let mut groups = [0u16; 3];
     let mut found = 0;
-    for group in text.split(|b| matches!(b, b'-' | b'/' | b'.' | b' ')) {
-        if found == 3 || group.is_empty() || group.len() > 4 || !group.iter().all(u8::is_ascii_digit) {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(u8::is_ascii_digit) {
+        if found == 3 && is_time(rest) {
+            break;
+        }
+        let length = rest[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+        if length > 4 {
             return None;
         }
-        groups[found] = number(group);
+        *groups.get_mut(found)? = number(&rest[at..at + length]);
         found += 1;
+        rest = &rest[at + length..];
     }
     let year_at = groups.iter().position(|&n| n > 31).filter(|_| found == 3)?;
     let year = groups[year_at];
@@ -74,6 +81,13 @@ fn three_groups(text: &[u8]) -> Option<Day> {
     };
     let (month, day) = if first > 12 { (second, first) } else { (first, second) };
     Some(Day { year, month: u8::try_from(month).ok()?, day: u8::try_from(day).ok()? })
+}
+
+/// Whether a time of day follows a date: `T00:00`, ` 9:30`.
+fn is_time(behind: &[u8]) -> bool {
+    let Some((b'T' | b't' | b' ', time)) = behind.split_first() else { return false };
+    let hour = time.iter().take_while(|b| b.is_ascii_digit()).count();
+    (1..=2).contains(&hour) && time.get(hour) == Some(&b':')
 }
 
 fn number(digits: &[u8]) -> u16 {
@@ -117,9 +131,23 @@ mod tests {
 
     #[test]
     fn dates_in_the_orders_that_are_understood() {
-        for input in
-            ["19970216", "1997-02-16", "1997-2-16", "2/16/1997", "02/16/1997", "16/2/1997", "16.02.1997", " 1997/02/16 ", "1997-16-02"]
-        {
+        for input in [
+            "19970216",
+            "1997-02-16",
+            "1997-2-16",
+            "2/16/1997",
+            "02/16/1997",
+            "16/2/1997",
+            "16.02.1997",
+            " 1997/02/16 ",
+            "1997-16-02",
+            "1997-02-16T00:00:00Z",
+            "1997-02-16 9:30",
+            "1997 - 02 - 16",
+            "02, 16, 1997",
+            "1997年2月16日",
+            "1997_02_16",
+        ] {
             assert_eq!(date(input).as_deref(), Ok("19970216"), "{input}");
         }
         assert_eq!(date("2000-02-29").as_deref(), Ok("20000229"));
@@ -139,7 +167,9 @@ mod tests {
             "01/02/03",
             "1997-02",
             "1997-02-16-01",
-            "1997-02-16T00:00:00Z",
+            "1997-02-16 01",
+            "1997-02-16T000000",
+            "16-Feb-1997",
             "1997--16",
             "0000-00-00",
             "1997-00-10",

@@ -7,15 +7,17 @@
 mod platforms;
 mod stub;
 
+use crate::support::config::{TestConfig, TestTenant};
 use crate::support::journey::Journey;
 use crate::support::kafka;
 use crate::support::keeper::Kept;
 use crate::support::outside::repository;
-use crate::support::python::python;
-use crate::support::wait::{eventually, heavy};
+use crate::support::python::{python, read_back_waiting};
+use crate::support::wait::{PATIENCE, eventually, heavy};
 use lethe::generator::Generator;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -81,23 +83,75 @@ fn committed_all(bootstrap: &str, topic: &str) -> bool {
     committed.iter().all(|at| ends.get(&at.partition).is_none_or(|end| at.offset == Some(*end)))
 }
 
+fn every_destination(tenant: TestTenant) -> TestTenant {
+    tenant
+        .set("profile", "ad_attribution")
+        .set("destinations", DESTINATIONS.to_vec())
+        .set("meta.pixel_id", "111")
+        .set("google_ads.customer_id", "1234567890")
+        .set("google_ads.conversion_actions.purchase", "987654321")
+        .set("google_ads.conversion_actions.generate_lead", "987654322")
+        .set("google_ads.click_wait", "0s")
+        .set("tiktok.pixel_code", "PIXELCODE")
+        .set("ga4.measurement_id", "G-TEST")
+}
+
+/// A purchase with several bad fields: what each destination does not get of it, and why.
+fn bad_fields() -> (Value, Vec<(&'static str, &'static str, &'static str)>) {
+    let mut event: Value = serde_json::from_str(include_str!("../../../schemas/destinations/raw_event.json")).expect("JSON");
+    event["event_time"] = now_ms().into();
+    event["consent"]["given_at"] = now_ms().into();
+    let user = &mut event["user"];
+    user["email"] = json!(["jane.doe", "jane@example.com"]);
+    user["phone"] = json!("0123");
+    user["phone_country"] = Value::Null;
+    user["gender"] = json!("x");
+    user["date_of_birth"] = json!("2026-02-31");
+    user["country"] = json!("Deutschland");
+    user["external_id"] = json!("0123456789abcdef0123456789abcdef");
+    let mut dropped = vec![("meta", "user.gender", "not_a_gender"), ("meta", "user.date_of_birth", "bad_date")];
+    for destination in DESTINATIONS {
+        dropped.extend([(destination, "user.email", "not_an_email"), (destination, "user.phone", "no_country_hint")]);
+        if destination != "google_ads" {
+            dropped.push((destination, "user.country", "not_a_country"));
+        }
+        if ["meta", "tiktok", "ga4"].contains(&destination) {
+            dropped.push((destination, "user.external_id", "md5"));
+        }
+    }
+    dropped.sort_unstable();
+    (event, dropped)
+}
+
+/// Runs a worker until it has taken in `rows` rows. Returns what it said about fields that destinations do not get of the tenant's rows.
+fn run_and_count(journey: &Journey, config: &TestConfig, rows: u64, tenant: &str) -> Vec<(String, String, String)> {
+    let mut run = journey.lethe(config).args(["run"]).start();
+    run.wait_until_ready();
+    let metrics = eventually("all rows to be counted", || {
+        let metrics = run.metrics();
+        (metrics.sum("lethe_rows_total", &[]) >= rows as f64).then_some(metrics)
+    });
+    run.terminate_within(PATIENCE).assert_done();
+    let samples = metrics.of("lethe_destination_fields_dropped_total");
+    let of_tenant = samples.into_iter().filter(|sample| sample.label("tenant") == Some(tenant));
+    let mut dropped: Vec<_> = of_tenant
+        .map(|sample| {
+            assert!((sample.value - 1.0).abs() < f64::EPSILON, "{sample:?}");
+            let label = |name| sample.label(name).unwrap_or_default().to_owned();
+            (label("destination"), label("field"), label("reason"))
+        })
+        .collect();
+    dropped.sort_unstable();
+    dropped
+}
+
 #[test]
 fn forwarder_is_refused() {
     let _turn = heavy();
     let journey = Journey::new("forwarder_is_refused");
     let acme = journey.tenant("acme");
-    let config = journey.config().tenant(&acme, |tenant| {
-        tenant
-            .set("profile", "ad_attribution")
-            .set("destinations", DESTINATIONS.to_vec())
-            .set("meta.pixel_id", "111")
-            .set("google_ads.customer_id", "1234567890")
-            .set("google_ads.conversion_actions.purchase", "987654321")
-            .set("google_ads.conversion_actions.generate_lead", "987654322")
-            .set("google_ads.click_wait", "0s")
-            .set("tiktok.pixel_code", "PIXELCODE")
-            .set("ga4.measurement_id", "G-TEST")
-    });
+    let other = journey.tenant("other");
+    let config = journey.config().tenant(&acme, every_destination).tenant(&other, every_destination);
     journey.set_up(&config);
     let generator = Generator::new(4, &acme, now_ms());
     let events = (0..EVENTS).map(|i| {
@@ -106,7 +160,17 @@ fn forwarder_is_refused() {
         (Some(key.as_bytes().to_vec()), Some(payload))
     });
     kafka::produce(journey.bootstrap(), &format!("{acme}.raw.web"), events);
-    journey.lethe(&config).args(["run", "--until-caught-up"]).finish().assert_done();
+    let (bad, dropped) = bad_fields();
+    kafka::produce_json(journey.bootstrap(), &format!("{other}.raw.web"), [&bad]);
+    // What each destination does not get is counted, for the tenant whose row it was.
+    let counted = run_and_count(&journey, &config, EVENTS + 1, &other);
+    assert_eq!(counted.iter().map(|(d, f, r)| (d.as_str(), f.as_str(), r.as_str())).collect::<Vec<_>>(), dropped);
+    // Another house's client finds every header that a forwarder goes by, as it was promised.
+    for tenant in [&acme, &other] {
+        let topics = DESTINATIONS.map(|destination| format!("{tenant}.dest.{destination}"));
+        let read = read_back_waiting(0, journey.bootstrap(), tenant, &topics);
+        assert!(DESTINATIONS.iter().all(|d| read["counts"][format!("dest.{d}")].as_u64() > Some(0)), "{read}");
+    }
 
     let stub = Stub::start(platforms::validate);
     let code = journey.home().join("forwarder.py");

@@ -1,6 +1,8 @@
 //! A Python with clients of other houses (confluent-kafka, fastavro), for journeys that let somebody else read what Lethe wrote.
 
 use super::outside::{made_once, must_succeed, repository};
+use lethe::model::time::HOUR_MS;
+use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -20,4 +22,21 @@ pub fn python() -> PathBuf {
         must_succeed(&mut pip, "pip could not install the other clients")
     });
     made.unwrap_or_else(|sentence| panic!("{sentence}")).join("bin/python")
+}
+
+/// Has every record of these topics of a tenant checked by other clients, and returns their summary (see `read_back.py`). The wait for a
+/// click's age is the tenant's own. Units: ms.
+#[track_caller]
+pub fn read_back_waiting(click_wait_ms: i64, bootstrap: &str, tenant: &str, topics: &[String]) -> Value {
+    let mut reader = Command::new(python());
+    reader.arg(repository("tests/journeys/support/read_back.py")).args([bootstrap, tenant]).arg(repository("schemas"));
+    let done = reader.args(topics).env("CLICK_WAIT_MS", click_wait_ms.to_string()).output().expect("python starts");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    serde_json::from_slice(&done.stdout).expect("a summary")
+}
+
+/// The same, with the default wait.
+#[track_caller]
+pub fn read_back(bootstrap: &str, tenant: &str, topics: &[String]) -> Value {
+    read_back_waiting(6 * HOUR_MS, bootstrap, tenant, topics)
 }

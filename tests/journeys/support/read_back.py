@@ -3,7 +3,7 @@
 Usage: read_back.py BOOTSTRAP TENANT SCHEMAS TOPIC...
 Every topic is read from its beginning to its end; a record that is not what the schemas and the design say ends the program.
 """
-import base64, collections, io, json, struct, sys
+import base64, collections, io, json, os, re, struct, sys
 
 import confluent_kafka, fastavro
 from fastavro.schema import fingerprint, load_schema, to_parsing_canonical_form
@@ -52,15 +52,35 @@ def header_of(message):
     return headers, epoch, at, [lethe[i : i + 16] for i in range(11, len(lethe), 16)]
 
 
+HOUR_MS = 3_600_000
+# Ages at which a destination stops taking an event, less the margin for retries; shops and refunds have their own.
+AGES_H = {"meta": (162, 1482), "google_ads": (2160,), "google_ads_enhancement": (24, 1296), "google_data_manager": (2160,),
+          "tiktok": (162,), "ga4": (72,)}
+CLICK_WAIT_MS = int(os.environ.get("CLICK_WAIT_MS", 6 * HOUR_MS))
+
+
+def check_destination(headers, destination, tenant, at):
+    """Checks the headers of a record that is ready to be sent: these, no other, once each."""
+    names = ["lethe", "destination", "tenant", "consent", "rules", "target", "not-after"] + ["not-before"] * ("not-before" in headers)
+    assert sorted(headers) == sorted(names), "the headers' names"
+    text = {name: value.decode() for name, value in headers.items() if name != "lethe"}
+    assert (text["destination"], text["tenant"]) == (destination, tenant)
+    assert text["consent"] in ("granted", "denied", "not_required") and re.fullmatch("[0-9a-f]{12}", text["rules"]) and text["target"]
+    assert int(text["not-after"]) - at in [hours * HOUR_MS for hours in AGES_H[destination]], "until when it may be sent"
+    # An event dated ahead by a fast clock waits for its own time.
+    waits = (at + CLICK_WAIT_MS,) if destination == "google_ads" else (at, None)
+    assert int(text.get("not-before", 0)) in [wait or 0 for wait in waits], "from when it may be sent"
+
+
 def check(message, short, tenant, partitions, schemas):
     """Checks a record about a subject, and returns its value."""
     subject, event_id = message.key().decode().split("/")
     assert message.partition() == murmur2(subject.encode()) % partitions, "the partition is the subject's"
     pseudonym(subject.removeprefix("-")), pseudonym(event_id)
     headers, epoch, at, identifiers = header_of(message)
+    assert len(headers) == len(message.headers()), "a header twice"
     if short.startswith("dest."):
-        assert headers["destination"].decode() == short[5:] and headers["tenant"].decode() == tenant
-        assert headers["consent"] in (b"granted", b"denied", b"not_required") and int(headers["not-after"]) > at
+        check_destination(headers, short[5:], tenant, at)
         return json.loads(message.value())
     record = schemas["network" if short == "network" else "record"].read(message.value())
     assert (record["subject"], record["event_id"], record["tenant"]) == (subject, event_id, tenant)
