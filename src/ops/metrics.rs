@@ -71,6 +71,7 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     ("lethe_retention_pending_bytes", "gauge", "Keys and values whose tombstones are written and not yet seen gone, by tenant and topic."),
     ("lethe_retention_tombstones_total", "counter", "Tombstones committed, by tenant and topic."),
     ("lethe_retention_rolls_total", "counter", "Roll records written to idle partitions, by tenant and topic."),
+    ("lethe_retention_look_seconds", "histogram", "Time of one look at all partitions: what a tick costs when nothing is due."),
     ("lethe_retention_faults_total", "counter", "Turns that failed and were taken up again."),
     ("lethe_directives_unreadable", "gauge", "Records of lethe.directives that could not be read."),
 ];

@@ -10,6 +10,7 @@ use crate::kafka::readback::Left;
 use crate::lifecycle::retention::Pending;
 use crate::model::time::SECOND_MS;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
 
 /// How often one overdue partition is logged. Units: ms.
 const COMPLAIN_EVERY_MS: i64 = 60 * SECOND_MS;
@@ -28,6 +29,7 @@ struct Figures {
 impl Retain<'_> {
     /// Looks at every partition of this process. Units: `now_ms` in ms since the epoch.
     pub(super) fn look(&mut self, now_ms: i64) -> Result<(), Fault> {
+        let begun = Instant::now();
         let oldest = self.oldest()?;
         let positions = self.consumer.positions();
         let mut figures: BTreeMap<u16, Figures> = BTreeMap::new();
@@ -59,6 +61,7 @@ impl Retain<'_> {
             }
         }
         self.publish(&figures, now_ms);
+        metrics::histogram!("lethe_retention_look_seconds").record(begun.elapsed().as_secs_f64());
         Ok(())
     }
 
@@ -114,8 +117,10 @@ impl Retain<'_> {
 
     fn publish(&self, figures: &BTreeMap<u16, Figures>, now_ms: i64) {
         let seconds = |ms: i64| ms as f64 / SECOND_MS as f64;
-        for (source, f) in figures {
-            let governed = &self.governed[usize::from(*source)];
+        let none = Figures::default();
+        for (source, governed) in self.governed.iter().enumerate() {
+            // A topic whose partitions are all another process's now is none of this one's figures: what it said last must not stand.
+            let f = figures.get(&(source as u16)).unwrap_or(&none);
             let tags = [("tenant", self.labels.of(&governed.tenant).to_owned()), ("topic", governed.topic.clone())];
             metrics::gauge!("lethe_retention_overdue_seconds", &tags).set(seconds(f.overdue_ms));
             metrics::gauge!("lethe_retention_window_seconds", &tags).set(seconds(governed.governance.window_ms));
