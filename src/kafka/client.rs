@@ -39,9 +39,7 @@ impl Fault {
         match error {
             KafkaError::Transaction(e) => match e.code() {
                 code if is_topic_fault(code) => Fault::Topic(text),
-                RDKafkaErrorCode::TransactionalIdAuthorizationFailed
-                | RDKafkaErrorCode::GroupAuthorizationFailed
-                | RDKafkaErrorCode::ClusterAuthorizationFailed => Fault::Stop(text),
+                code if is_missing_right(code) => Fault::Stop(text),
                 RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch => Fault::Fenced(text),
                 _ if e.is_fatal() => Fault::Recreate(text),
                 _ if e.txn_requires_abort() => Fault::Abort(text),
@@ -76,6 +74,37 @@ pub fn is_topic_fault(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// Whether an error means that this user lacks a right that no tenant's topic is the matter of.
+#[must_use]
+pub fn is_missing_right(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+    )
+}
+
+/// The one line about a right that is missing, or the error as it is.
+#[must_use]
+pub fn refused(what: &str, right: &str, error: &KafkaError) -> Fault {
+    match error.rdkafka_error_code() {
+        Some(code) if is_missing_right(code) => Fault::Stop(format!("this user may not use {what}: grant it {right}")),
+        _ => Fault::Stop(format!("{what}: {error}")),
+    }
+}
+
+/// Logs an error that a client heard of outside of any call. A missing right is told by the call that needed it.
+pub fn log_heard(error: &KafkaError) {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::PartitionEOF) => {}
+        Some(code) if is_missing_right(code) || code == RDKafkaErrorCode::TopicAuthorizationFailed => {
+            tracing::debug!(%error, "kafka client");
+        }
+        _ => tracing::warn!(%error, "kafka client"),
+    }
+}
+
 /// Passes librdkafka's words on to the log, quietly: its texts name hosts and topics, the end of a partition is no error.
 pub struct Quiet;
 
@@ -84,9 +113,7 @@ impl rdkafka::client::ClientContext for Quiet {
         tracing::debug!(?level, facility = fac, "librdkafka");
     }
     fn error(&self, error: KafkaError, _reason: &str) {
-        if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
-            tracing::warn!(%error, "kafka client");
-        }
+        log_heard(&error);
     }
 }
 

@@ -64,7 +64,7 @@ impl ClientContext for Group {
         tracing::debug!(?level, facility = fac, "librdkafka");
     }
     fn error(&self, error: KafkaError, _reason: &str) {
-        tracing::warn!(%error, "kafka client");
+        client::log_heard(&error);
     }
 }
 
@@ -123,6 +123,7 @@ pub struct Lent<'m> {
 /// A member of a group that reads topics: raw ones for `run`, governed ones for `retain`.
 pub struct RawConsumer {
     consumer: BaseConsumer<Group>,
+    group: String,
     sources: Vec<String>,
     index: HashMap<String, u16>,
 }
@@ -153,7 +154,7 @@ impl RawConsumer {
             .create_with_context(Group { generation, fresh: Mutex::default() })
             .map_err(|e| Fault::of_request("create consumer", &e))?;
         let index = sources.iter().enumerate().map(|(i, name)| (name.clone(), i as u16)).collect();
-        Ok(RawConsumer { consumer, sources: sources.to_vec(), index })
+        Ok(RawConsumer { consumer, group: group.to_owned(), sources: sources.to_vec(), index })
     }
 
     /// Takes one record, waiting for at most `wait`. `next` learns where each partition goes on. Units: `now_ms` stands in for a receipt
@@ -246,6 +247,24 @@ impl RawConsumer {
             Some((place, (e.offset().to_raw().filter(|o| *o >= 0)?, e.metadata().to_owned())))
         });
         Ok(found.collect())
+    }
+
+    /// Whether this user may use the group, asked by one that observes: to the request for offsets a refusal looks like silence, so the client
+    /// is listened to in between. Errors: it may not. Brokers that do not answer are not this question's matter.
+    pub fn may_use_group(&self, places: &[Place]) -> Result<(), Fault> {
+        for wait in [100, 200, 500, 1_000, 2_000].map(Duration::from_millis) {
+            if self.consumer.committed_offsets(self.list(places), wait).is_ok() {
+                break;
+            }
+            while let Some(heard) = self.consumer.poll(Duration::ZERO) {
+                if let Err(error) = heard
+                    && error.rdkafka_error_code().is_some_and(client::is_missing_right)
+                {
+                    return Err(client::refused(&format!("the consumer group {}", self.group), "READ on it", &error));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Where each partition begins and ends now. Errors: the brokers do not answer.

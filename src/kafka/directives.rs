@@ -5,7 +5,7 @@ use crate::config::kafka::KafkaConfig;
 use crate::model::directive::InForce;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -80,7 +80,8 @@ impl DirectiveReader {
                     self.settle(in_force);
                     break;
                 }
-                Err(e) => return Err(Fault::Retry(format!("read directives: {e}"))),
+                Err(e) if is_group_right(&e) => {}
+                Err(e) => return Err(self.not_read(&e)),
             }
             wait = Duration::ZERO;
         }
@@ -128,7 +129,8 @@ impl DirectiveReader {
                     in_force.next_offset = in_force.next_offset.max(end);
                     break;
                 }
-                Some(Err(e)) => return Err(Fault::Retry(format!("read directives: {e}"))),
+                Some(Err(e)) if is_group_right(&e) => {}
+                Some(Err(e)) => return Err(self.not_read(&e)),
             }
         }
         Ok(changed)
@@ -138,6 +140,16 @@ impl DirectiveReader {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic, 0, from).map_err(|e| Fault::of_request("assign directives", &e))?;
         self.consumer.assign(&list).map_err(|e| Fault::of_request("assign directives", &e))
+    }
+
+    /// Without the right to read directives nothing may be processed.
+    fn not_read(&self, error: &KafkaError) -> Fault {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                Fault::Stop(format!("this user may not read topic {}: grant it READ on it", self.topic))
+            }
+            _ => Fault::Retry(format!("read directives: {error}")),
+        }
     }
 
     /// At the end of the partition, compacted gaps before the position count as read.
@@ -172,7 +184,7 @@ impl ClientContext for Stored {
         tracing::debug!(?level, facility = fac, "librdkafka");
     }
     fn error(&self, error: KafkaError, _reason: &str) {
-        tracing::warn!(%error, "kafka client");
+        client::log_heard(&error);
     }
 }
 
@@ -191,6 +203,11 @@ fn take_in(in_force: &mut InForce, message: &BorrowedMessage<'_>) -> bool {
     }
     in_force.apply(message.offset(), message.key().unwrap_or_default(), message.payload());
     true
+}
+
+/// Whether an error is about the group, which this reader names and never joins: it needs no right to one.
+fn is_group_right(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed)
 }
 
 /// What to do about a question about the topic that was not answered: what only the operator can mend is not asked again.

@@ -1,14 +1,19 @@
 //! Topics: what is there, what should be, and the way from one to the other.
 
-use super::client::{self, Fault, REQUEST_TIMEOUT};
+use super::client::{self, Fault, Quiet, REQUEST_TIMEOUT};
 use crate::config::kafka::KafkaConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// How long the first question waits for its answer before the client is listened to.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 /// A topic as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,66 +37,94 @@ pub enum Change {
     Alter(String, Vec<(String, String, String)>),
 }
 
-/// Hears of refusals, which a request that waits for an answer is not told of.
+/// Hears what a request that waits for an answer is not told: that the brokers refuse this client, or why none can be reached.
 #[derive(Default)]
-struct Heard(Mutex<Option<String>>);
+struct Heard(Mutex<Option<(bool, String)>>);
 
 impl ClientContext for Heard {
     fn log(&self, level: rdkafka::config::RDKafkaLogLevel, fac: &str, _message: &str) {
         tracing::debug!(?level, facility = fac, "librdkafka");
     }
-    fn error(&self, error: KafkaError, _reason: &str) {
-        let code = error.rdkafka_error_code();
-        if matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::SSL)) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
-        } else {
-            tracing::debug!(%error, "kafka client");
+    fn error(&self, error: KafkaError, reason: &str) {
+        let Some(code) = error.rdkafka_error_code() else { return };
+        let refused = matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::SSL);
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // That all brokers are down is a summary: the cause came before it.
+        if heard.as_ref().is_none_or(|(before, _)| !before) && code != RDKafkaErrorCode::AllBrokersDown {
+            *heard = Some((refused, reason.lines().next().unwrap_or_default().to_owned()));
         }
     }
 }
 
+impl ConsumerContext for Heard {}
+
 /// What the brokers say about topics.
 pub struct Admin {
-    client: AdminClient<Heard>,
+    client: AdminClient<Quiet>,
+    /// Asks for metadata. A consumer in no group: other clients do not hear of errors while they wait for an answer.
+    asker: BaseConsumer<Heard>,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Admin {
     /// Connects. Errors: settings that librdkafka refuses.
     pub fn connect(config: &KafkaConfig) -> Result<Self, Fault> {
-        let client =
-            client::base(config)?.create_with_context(Heard::default()).map_err(|e| Fault::of_request("create admin client", &e))?;
+        let settings = client::base(config)?;
+        let client = settings.create_with_context(Quiet).map_err(|e| Fault::of_request("create admin client", &e))?;
+        let asker = settings.create_with_context(Heard::default()).map_err(|e| Fault::of_request("create admin client", &e))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| Fault::Stop(format!("cannot start a runtime: {e}")))?;
-        Ok(Admin { client, runtime })
+        Ok(Admin { client, asker, runtime })
     }
 
     /// Partitions of every topic that can be seen. Errors: no broker answers.
     pub fn partitions(&self) -> Result<HashMap<String, u32>, Fault> {
-        let metadata = self.client.inner().fetch_metadata(None, REQUEST_TIMEOUT).map_err(|e| self.unanswered(&e))?;
+        let metadata = self.metadata()?;
         Ok(metadata.topics().iter().filter(|t| t.error().is_none()).map(|t| (t.name().to_owned(), t.partitions().len() as u32)).collect())
     }
 
-    /// Why nobody answered. A refused password looks like silence to the caller; only the client heard of it.
-    fn unanswered(&self, error: &KafkaError) -> Fault {
-        match self.client.inner().context().0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            Some(refused) => Fault::Stop(format!("the brokers refuse this client: {refused}; check kafka.sasl_* and kafka.ssl_*")),
-            None => Fault::Stop(format!("no broker answers: {error}; check kafka.bootstrap_servers and the network")),
+    /// What the brokers say of themselves and of all topics. A refused password looks like silence to the request, so the client is listened
+    /// to in between. Errors: no broker answers, or they refuse this client.
+    fn metadata(&self) -> Result<Metadata, Fault> {
+        let heard = || self.asker.context().0.lock().unwrap_or_else(PoisonError::into_inner);
+        *heard() = None;
+        let (end, mut wait) = (Instant::now() + REQUEST_TIMEOUT, FIRST_WAIT);
+        loop {
+            let error = match self.asker.fetch_metadata(None, wait) {
+                Ok(metadata) => return Ok(metadata),
+                Err(error) => error,
+            };
+            while self.asker.poll(Duration::ZERO).is_some() {}
+            let left = end.saturating_duration_since(Instant::now());
+            match heard().as_ref() {
+                Some((true, why)) => {
+                    return Err(Fault::Stop(format!("the brokers refuse this client: {why}; check kafka.sasl_* and kafka.ssl_*")));
+                }
+                why if left.is_zero() => {
+                    let why = why.map_or_else(|| error.to_string(), |(_, why)| why.clone());
+                    return Err(Fault::Stop(format!(
+                        "no broker answers: {why}; check kafka.bootstrap_servers, security_protocol and the network"
+                    )));
+                }
+                _ => {}
+            }
+            // Longer each time: an answer that is slow to come is still waited for.
+            wait = (wait * 2).min(left);
         }
     }
 
     /// How many brokers there are. Errors: no broker answers.
     pub fn brokers(&self) -> Result<usize, Fault> {
-        let metadata = self.client.inner().fetch_metadata(None, REQUEST_TIMEOUT).map_err(|e| Fault::of_request("no broker answers", &e))?;
+        let metadata = self.metadata()?;
         Ok(metadata.brokers().len())
     }
 
     /// Settings of the brokers themselves, of each name the largest number that a broker has. Shape: in the order of `names`; `None` where no
     /// broker tells. Errors: no broker answers.
     pub fn broker_numbers<const N: usize>(&self, names: [&str; N]) -> Result<[Option<i64>; N], Fault> {
-        let metadata = self.client.inner().fetch_metadata(None, REQUEST_TIMEOUT).map_err(|e| Fault::of_request("no broker answers", &e))?;
+        let metadata = self.metadata()?;
         let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
         let mut found = [None; N];
         for broker in metadata.brokers() {

@@ -22,16 +22,34 @@ const ROOM_WAIT: Duration = Duration::from_millis(2);
 #[derive(Default)]
 struct Deliveries {
     failed: AtomicU64,
+    /// What went wrong first: whether a topic is to blame, and in words.
     first: Mutex<Option<(bool, String)>>,
 }
 
+impl Deliveries {
+    /// Once a transaction fails, much else does: the first cause is the one to tell, or the first that blames a topic.
+    fn note(&self, topic_fault: bool, text: impl FnOnce() -> String) {
+        if let Ok(mut first) = self.first.lock()
+            && first.as_ref().is_none_or(|(topic, _)| topic_fault && !topic)
+        {
+            *first = Some((topic_fault, text()));
+        }
+    }
+}
+
 impl ClientContext for Deliveries {
-    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, fac: &str, _message: &str) {
+    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, fac: &str, message: &str) {
         // librdkafka's own texts may name hosts, not people; still only the facility is passed on.
         tracing::debug!(?level, facility = fac, "librdkafka");
+        // Which topic a transaction may not write to is said nowhere else. Partitions after that one are "not attempted".
+        if let ("ADDPARTS", Some(at)) = (fac, message.find("Failed to add partition"))
+            && !message.contains("not attempted")
+        {
+            self.note(false, || message[at..].to_owned());
+        }
     }
     fn error(&self, error: KafkaError, _reason: &str) {
-        tracing::warn!(%error, "kafka client");
+        client::log_heard(&error);
     }
 }
 
@@ -40,13 +58,11 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, message)) = result {
             self.failed.fetch_add(1, Ordering::Relaxed);
-            if let Ok(mut first) = self.first.lock() {
+            let code = error.rdkafka_error_code();
+            // Records are purged when their transaction has failed already.
+            if !matches!(code, Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)) {
                 let text = || format!("topic {} partition {}: {error}", message.topic(), message.partition());
-                let topic_fault = error.rdkafka_error_code().is_some_and(client::is_topic_fault);
-                // Once a transaction fails, the other records are purged: the first cause is the one to tell.
-                if first.as_ref().is_none_or(|(topic, _)| topic_fault && !topic) {
-                    *first = Some((topic_fault, text()));
-                }
+                self.note(code.is_some_and(client::is_topic_fault), text);
             }
         }
     }
@@ -85,7 +101,7 @@ impl TransactionalProducer {
                 Err(KafkaError::Transaction(e)) if e.is_retriable() && Instant::now() < end => {
                     std::thread::sleep(Duration::from_millis(100));
                 }
-                Err(e) => return Err(Fault::Stop(format!("init transactions of {id}: {e}"))),
+                Err(e) => return Err(client::refused(&format!("the transactional id {id}"), "WRITE on it", &e)),
             }
         }
     }
@@ -177,17 +193,14 @@ impl Transaction<'_> {
     ///
     /// Errors: after any of them nothing was committed, or it is not known what was (`Recreate`): a new producer settles it.
     pub fn commit(mut self, offsets: &[NextOffset], member: &Membership) -> Result<(), (Fault, Option<Self>)> {
-        match self.try_commit(offsets, member) {
+        let list = listed(offsets).map_err(|fault| (fault, None))?;
+        match self.try_commit(&list, member) {
             Ok(()) => {
                 self.open = false;
                 Ok(())
             }
             Err(fault @ (Fault::Abort(_) | Fault::Topic(_))) => {
-                let fault = match self.failure() {
-                    Some((true, cause)) => Fault::Topic(format!("{fault} ({cause})")),
-                    Some((false, cause)) if matches!(fault, Fault::Abort(_)) => Fault::Abort(format!("{fault} ({cause})")),
-                    _ => fault,
-                };
+                let fault = self.cause(fault, &list, member);
                 Err((fault, Some(self)))
             }
             Err(fault) => {
@@ -198,17 +211,40 @@ impl Transaction<'_> {
         }
     }
 
-    fn try_commit(&self, offsets: &[NextOffset], member: &Membership) -> Result<(), Fault> {
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for o in offsets {
-            let mut element = list.add_partition(&o.topic, o.partition);
-            element.set_offset(Offset::Offset(o.offset)).map_err(|e| Fault::Abort(format!("offset: {e}")))?;
-            element.set_metadata(&o.metadata);
-        }
-        if !offsets.is_empty() {
-            self.retry("send offsets", |p| p.send_offsets_to_transaction(&list, &member.0, CALL_TIMEOUT))?;
+    fn try_commit(&self, offsets: &TopicPartitionList, member: &Membership) -> Result<(), Fault> {
+        if offsets.count() > 0 {
+            self.retry("send offsets", |p| p.send_offsets_to_transaction(offsets, &member.0, CALL_TIMEOUT))?;
         }
         self.retry("commit transaction", |p| p.commit_transaction(CALL_TIMEOUT))
+    }
+
+    /// What is behind a failure. A transaction that fails while records are produced or offsets are sent says of that call only that the state
+    /// is wrong; asked to take offsets once more, it names what brought it there. Nothing is committed by asking.
+    fn cause(&self, fault: Fault, offsets: &TopicPartitionList, member: &Membership) -> Fault {
+        let asked = match &fault {
+            Fault::Abort(_) if offsets.count() > 0 => self.producer.send_offsets_to_transaction(offsets, &member.0, CALL_TIMEOUT).err(),
+            _ => None,
+        };
+        let fault = match asked.map(|error| Fault::of_transaction("transaction", &error)) {
+            Some(cause @ Fault::Topic(_)) => cause,
+            _ => fault,
+        };
+        let said = |text: String, cause: Option<String>| cause.map_or_else(|| text.clone(), |cause| format!("{text} ({cause})"));
+        match (fault, self.failure()) {
+            (Fault::Topic(text), failure) => Fault::Topic(said(text, failure.map(|(_, cause)| cause))),
+            (Fault::Abort(text), Some((true, cause))) => Fault::Topic(said(text, Some(cause))),
+            (Fault::Abort(text), failure) => Fault::Abort(said(text, failure.map(|(_, cause)| cause))),
+            (fault, _) => fault,
+        }
+    }
+
+    /// What is behind a record that was not taken, see [`Transaction::produce`]: to be asked before the abort.
+    #[must_use]
+    pub fn why(&self, fault: Fault, offsets: &[NextOffset], member: &Membership) -> Fault {
+        match listed(offsets) {
+            Ok(list) => self.cause(fault, &list, member),
+            Err(_) => fault,
+        }
     }
 
     /// Aborts. Errors: the producer must be rebuilt.
@@ -241,6 +277,16 @@ impl Transaction<'_> {
         }
         Err(Fault::Recreate(last.unwrap_or_default()))
     }
+}
+
+fn listed(offsets: &[NextOffset]) -> Result<TopicPartitionList, Fault> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for o in offsets {
+        let mut element = list.add_partition(&o.topic, o.partition);
+        element.set_offset(Offset::Offset(o.offset)).map_err(|e| Fault::Recreate(format!("offset: {e}")))?;
+        element.set_metadata(&o.metadata);
+    }
+    Ok(list)
 }
 
 impl Drop for Transaction<'_> {

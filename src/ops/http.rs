@@ -16,6 +16,12 @@ pub struct Health {
 }
 
 impl Health {
+    /// Whether it was said to be ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
     /// Work has begun, or stands still.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);

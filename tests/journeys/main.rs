@@ -39,6 +39,7 @@ mod operator_pauses;
 mod other_clients;
 mod retain_keeps_pace;
 mod retain_survives;
+mod rights_missing;
 mod sdk_hashes_differ;
 mod topics_applied;
 mod window_elapsed;

@@ -63,6 +63,10 @@ fn everybody_pauses_and_goes_on() {
     // Nobody runs: the group is empty, the order stands all the same.
     order(&scene, &["pause", "--all"]);
     scene.produce(500);
+    // Whoever would run until everything is done learns that it cannot be.
+    let stands = scene.journey.lethe(&scene.config).args(["run", "--until-caught-up"]).finish();
+    stands.assert_code(1);
+    assert!(stands.stderr.lines().last().is_some_and(|line| line.contains(&format!("{} is paused", scene.tenant()))), "{}", stands.stderr);
     let mut worker = scene.worker("a");
     worker.wait_until_ready();
     eventually("the pause to be seen", || {

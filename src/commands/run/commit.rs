@@ -3,8 +3,8 @@
 use super::collect::next_offsets;
 use super::{Job, Prepared};
 use crate::kafka::client::Fault;
-use crate::kafka::consumer::{Generation, RawConsumer};
-use crate::kafka::transaction::TransactionalProducer;
+use crate::kafka::consumer::{Generation, Membership, RawConsumer};
+use crate::kafka::transaction::{Transaction, TransactionalProducer};
 use crate::model::destination::Destination;
 use crate::ops::{clock, metrics as counted};
 use crate::transform::Tally;
@@ -39,7 +39,7 @@ impl Committer {
     }
 
     pub(super) fn run(mut self, from: &Receiver<Prepared>) -> Result<(), Fault> {
-        let mut producer = Some(TransactionalProducer::connect(&self.job.config.kafka, &self.id)?);
+        let mut producer = Some(self.connect()?);
         for batch in from {
             let generation = Arc::clone(&self.generation);
             let done = generation.while_current(batch.generation, || self.settle(&mut producer, &batch));
@@ -54,7 +54,6 @@ impl Committer {
 
     /// Commits a batch: whole, or, where a topic refuses, tenant by tenant.
     fn settle(&self, producer: &mut Option<TransactionalProducer>, batch: &Prepared) -> Result<(), Fault> {
-        let Some(producer) = producer else { return Err(Fault::Recreate("there is no producer".into())) };
         let start = Instant::now();
         match self.transact(producer, batch, None) {
             Ok(()) => self.count(batch, None, start.elapsed()),
@@ -67,7 +66,7 @@ impl Committer {
         Ok(())
     }
 
-    fn settle_by_tenant(&self, producer: &mut TransactionalProducer, batch: &Prepared) -> Result<(), Fault> {
+    fn settle_by_tenant(&self, producer: &mut Option<TransactionalProducer>, batch: &Prepared) -> Result<(), Fault> {
         let tenants: BTreeSet<u16> = batch.next.keys().map(|(source, _)| self.job.rules.sources[usize::from(*source)].tenant).collect();
         let mut blocked = false;
         for tenant in tenants {
@@ -87,15 +86,49 @@ impl Committer {
             // The rows of the tenant that stands still are read again when it goes on.
             self.generation.advance();
         }
-        Ok(())
+        match producer {
+            Some(_) => Ok(()),
+            None => Err(Fault::Recreate("the transaction of a topic that cannot be written could not be aborted".into())),
+        }
     }
 
     /// One transaction over a batch, or over one tenant's part of it. After an error nothing of it is committed, or a new producer will settle it.
-    fn transact(&self, producer: &mut TransactionalProducer, batch: &Prepared, tenant: Option<u16>) -> Result<(), Fault> {
+    fn transact(&self, producer: &mut Option<TransactionalProducer>, batch: &Prepared, tenant: Option<u16>) -> Result<(), Fault> {
+        let member = batch.member.as_ref().ok_or_else(|| Fault::Abort("the worker is in no group".into()))?;
+        let live = match producer {
+            Some(live) => live,
+            None => producer.insert(self.connect().map_err(|fault| Fault::Recreate(fault.to_string()))?),
+        };
+        let transaction = live.begin()?;
+        let (fault, open) = match self.fill(transaction, batch, tenant, member) {
+            Ok(()) => return Ok(()),
+            Err(failed) => failed,
+        };
+        let aborted = match (&fault, open) {
+            (Fault::Abort(_) | Fault::Topic(_), Some(open)) => open.abort(),
+            _ => return Err(fault),
+        };
+        match aborted {
+            Ok(()) => Err(fault),
+            Err(lost) => {
+                // To a transaction that no partition was added to, brokers refuse the abort, and the producer is of no use any more. What the
+                // topic is to blame for is told all the same, or its tenant would never stand still.
+                *producer = None;
+                Err(if matches!(fault, Fault::Topic(_)) { fault } else { lost })
+            }
+        }
+    }
+
+    /// Produces and commits. Errors: with the transaction, if it is to be aborted.
+    fn fill<'p>(
+        &self,
+        transaction: Transaction<'p>,
+        batch: &Prepared,
+        tenant: Option<u16>,
+        member: &Membership,
+    ) -> Result<(), (Fault, Option<Transaction<'p>>)> {
         let job = &self.job;
         let offsets = next_offsets(job, &self.consumer, &batch.next, batch.directives, tenant);
-        let member = batch.member.as_ref().ok_or_else(|| Fault::Abort("the worker is in no group".into()))?;
-        let transaction = producer.begin()?;
         for chunk in &batch.transformed.chunks {
             let produced = transaction.produce(
                 chunk,
@@ -103,19 +136,14 @@ impl Committer {
                 |record| (job.rules.topics[usize::from(record.topic.0)].name.as_str(), job.tenants.partitions(record.topic)),
             );
             if let Err(fault) = produced {
-                transaction.abort()?;
-                return Err(fault);
+                return Err((transaction.why(fault, &offsets, member), Some(transaction)));
             }
         }
-        match transaction.commit(&offsets, member) {
-            Ok(()) => Ok(()),
-            Err((fault, transaction)) => {
-                if let (Fault::Abort(_) | Fault::Topic(_), Some(transaction)) = (&fault, transaction) {
-                    transaction.abort()?;
-                }
-                Err(fault)
-            }
-        }
+        transaction.commit(&offsets, member)
+    }
+
+    fn connect(&self) -> Result<TransactionalProducer, Fault> {
+        TransactionalProducer::connect(&self.job.config.kafka, &self.id)
     }
 
     /// After a failed batch: everything not committed is read again; a producer in an unknown state is replaced.
@@ -136,10 +164,10 @@ impl Committer {
                 return Err(Fault::Stop(format!("another process uses the transactional id {}; give each its own run.instance", self.id)));
             }
         }
-        while rebuild && !self.job.stopping() {
+        while (rebuild || producer.is_none()) && !self.job.stopping() {
             *producer = None;
             std::thread::sleep(REBUILD_PAUSE);
-            match TransactionalProducer::connect(&self.job.config.kafka, &self.id) {
+            match self.connect() {
                 Ok(new) => {
                     *producer = Some(new);
                     break;

@@ -74,6 +74,9 @@ pub(super) fn start(job: Arc<Job>) -> Result<JoinHandle<()>, Failure> {
         while !job.stopping() {
             let polled = job.follower.read(|reader, in_force| reader.follow(in_force, Duration::from_millis(50)));
             if let Err(fault) = polled {
+                if let Fault::Stop(_) = fault {
+                    return Err(fault);
+                }
                 tracing::warn!(%fault, "directives cannot be followed");
                 std::thread::sleep(Duration::from_millis(500));
             }

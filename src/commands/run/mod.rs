@@ -17,6 +17,7 @@ use super::Failure;
 use super::watch::Watch;
 use crate::config::Config;
 use crate::config::compile::compile;
+use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, Membership, Place, RawConsumer};
 use crate::kafka::directives::Mark;
 use crate::kafka::topics::Admin;
@@ -29,7 +30,7 @@ use crate::transform::enriched::Assets;
 use crate::transform::rules::Rules;
 use crate::transform::{Tally, Transformed, transform};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -64,7 +65,12 @@ impl Job {
 
     /// Ends the job with a failure. The first one is told.
     fn fail(&self, text: String) {
-        tracing::error!(cause = %text, "the job ends");
+        if self.health.is_ready() {
+            tracing::error!(cause = %text, "the job ends");
+        } else {
+            // A job that never began says why in one line: the process's last.
+            tracing::debug!(cause = %text, "the job ends");
+        }
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
         self.stop.store(true, Ordering::Relaxed);
         self.health.set_dead();
@@ -155,7 +161,7 @@ pub fn work(config: Config, keyring: Keyring, end: End) -> Result<Done, Failure>
         done: Mutex::default(),
         health,
     });
-    let target = if end == End::CaughtUp { Some(Target::look(&job)?) } else { None };
+    let target = Target::look(&job, end == End::CaughtUp)?;
     super::signals::on_stop({
         let job = Arc::clone(&job);
         move || job.stop.store(true, Ordering::Relaxed)
@@ -172,9 +178,9 @@ pub fn work(config: Config, keyring: Keyring, end: End) -> Result<Done, Failure>
     let watched = Arc::clone(&job);
     watch.start(&job.config.kafka, move || watched.stopping()).map_err(Failure::Failed)?;
     supervise(&job, threads, |job| match (end, &target) {
-        (End::Rows(rows), _) => Ok(job.done().tally.rows() >= rows),
-        (_, Some(target)) => target.reached(),
-        _ => Ok(false),
+        (End::Rows(rows), _) => job.done().tally.rows() >= rows,
+        (_, Some(target)) => target.reached(job),
+        _ => false,
     })?;
     let done = job.done().clone();
     Ok(done)
@@ -200,13 +206,13 @@ fn watch_topics(job: &Arc<Job>, admin: Admin) -> Result<(), Failure> {
 }
 
 /// Waits for the end, and then for the threads.
-fn supervise(job: &Arc<Job>, threads: Vec<JoinHandle<()>>, reached: impl Fn(&Job) -> Result<bool, Failure>) -> Result<(), Failure> {
+fn supervise(job: &Arc<Job>, threads: Vec<JoinHandle<()>>, reached: impl Fn(&Job) -> bool) -> Result<(), Failure> {
     let mut last_look = Instant::now();
     while !job.stopping() {
         std::thread::sleep(Duration::from_millis(50));
         if last_look.elapsed() > Duration::from_millis(200) {
             last_look = Instant::now();
-            if reached(job)? {
+            if reached(job) {
                 tracing::info!("caught up");
                 job.stop.store(true, Ordering::Relaxed);
             }
@@ -249,11 +255,7 @@ fn start_worker(job: &Arc<Job>, worker: u16) -> Result<(Arc<RawConsumer>, [JoinH
     Ok((consumer, stages))
 }
 
-fn spawn(
-    job: &Arc<Job>,
-    name: &str,
-    work: impl FnOnce() -> Result<(), crate::kafka::client::Fault> + Send + 'static,
-) -> Result<JoinHandle<()>, Failure> {
+fn spawn(job: &Arc<Job>, name: &str, work: impl FnOnce() -> Result<(), Fault> + Send + 'static) -> Result<JoinHandle<()>, Failure> {
     let job = Arc::clone(job);
     let body = move || {
         if let Err(fault) = work() {
@@ -325,33 +327,55 @@ struct Target {
 }
 
 impl Target {
-    fn look(job: &Job) -> Result<Target, Failure> {
+    /// Asks early whether this user may use the group; and for the ends, if they are `wanted`.
+    fn look(job: &Job, wanted: bool) -> Result<Option<Target>, Failure> {
         let names: Vec<String> = job.rules.sources.iter().map(|s| s.topic.clone()).collect();
         let observer = RawConsumer::observe(&job.config.kafka, &job.config.run.group, &names, Arc::default())?;
+        let places: Vec<Place> = job.tenants.places().collect();
+        observer.may_use_group(&places)?;
+        if !wanted {
+            return Ok(None);
+        }
         let mut ends = Vec::new();
-        for (source, partition) in job.tenants.places() {
-            let (low, high) = observer.watermarks((source, partition))?;
+        for place in places {
+            let (low, high) = observer.watermarks(place)?;
             if high > low {
-                ends.push(((source, partition), high));
+                ends.push((place, high));
             }
         }
-        Ok(Target { observer, ends })
+        Ok(Some(Target { observer, ends }))
     }
 
-    fn reached(&self) -> Result<bool, Failure> {
+    /// Whether everything is committed. If all that is not belongs to tenants that stand still, waiting would have no end: the job fails.
+    fn reached(&self, job: &Job) -> bool {
         let places: Vec<Place> = self.ends.iter().map(|(place, _)| *place).collect();
         if places.is_empty() {
-            return Ok(true);
+            return true;
         }
         let committed = match self.observer.committed(&places) {
             Ok(committed) => committed,
             Err(fault) => {
                 tracing::warn!(%fault, "committed offsets are not to be had");
-                return Ok(false);
+                return false;
             }
         };
-        Ok(self.ends.iter().all(|(place, end)| committed.get(place).is_some_and(|(offset, _)| offset >= end)))
+        let waiting = self.ends.iter().filter(|(place, end)| committed.get(place).is_none_or(|(offset, _)| offset < end));
+        let tenants: BTreeSet<u16> = waiting.map(|((source, _), _)| job.rules.sources[usize::from(*source)].tenant).collect();
+        let stand: Vec<String> = tenants.iter().filter_map(|tenant| standing(job, *tenant)).collect();
+        if !stand.is_empty() && stand.len() == tenants.len() {
+            job.fail(format!("rows wait that nobody may process now: {}", stand.join("; ")));
+        }
+        tenants.is_empty()
     }
+}
+
+/// Why a tenant stands still; `None` if it does not.
+fn standing(job: &Job, tenant: u16) -> Option<String> {
+    let id = job.rules.tenants[usize::from(tenant)].id.as_str();
+    if job.follower.in_force(|f| f.is_paused(id)) {
+        return Some(format!("tenant {id} is paused"));
+    }
+    job.tenants.is_blocked(tenant).then(|| format!("a topic of tenant {id} is missing or cannot be written"))
 }
 
 /// The mark of an offset of this tenant.
