@@ -38,6 +38,7 @@ mod one_tenants_topic_fails;
 mod operator_pauses;
 mod other_clients;
 mod retain_keeps_pace;
+mod retain_meets_the_odd;
 mod retain_survives;
 mod rights_missing;
 mod sdk_hashes_differ;

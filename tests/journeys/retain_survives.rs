@@ -1,12 +1,100 @@
 //! Fear: a crash at the wrong moment forgets too much, or for ever too little. Five SIGKILLs and a broker restart, two processes that share the work,
-//! and a reader that keeps a table: what is there equals a model that knows the rule for several versions of a key.
+//! and a client of another house that keeps a table: what is there equals a model that knows the rule for several versions of a key.
 
 use crate::support::journey::Journey;
 use crate::support::kafka::{self, Record};
 use crate::support::lethe::Lethe;
+use crate::support::python::python;
 use crate::support::wait::eventually;
 use crate::window_elapsed::prepared;
 use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Keeps a table as consumers downstream do, by Confluent's Python client: upsert by key, delete on null. Once its input ends it reads to the ends of
+/// all partitions and prints the table.
+const TABLE_CONSUMER: &str = r#"
+import json, sys, threading
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+bootstrap, topic, partitions = sys.argv[1], sys.argv[2], int(sys.argv[3])
+consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "table", "isolation.level": "read_committed", "enable.auto.commit": False,
+                     "auto.offset.reset": "earliest", "enable.partition.eof": True, "log_level": 2, "reconnect.backoff.max.ms": 500})
+table, position, stop = {}, {p: 0 for p in range(partitions)}, threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+def assign():
+    consumer.assign([TopicPartition(topic, p, offset) for p, offset in position.items()])
+assign()
+ended = None
+while ended is None or len(ended) < partitions:
+    message = consumer.poll(0.2)
+    if stop.is_set() and ended is None:
+        ended = set()
+        assign()
+        continue
+    if message is None:
+        continue
+    if message.error():
+        if ended is not None and message.error().code() == KafkaError._PARTITION_EOF:
+            ended.add(message.partition())
+        continue
+    position[message.partition()] = message.offset() + 1
+    if message.value() is None:
+        table.pop(message.key().decode(), None)
+    else:
+        table[message.key().decode()] = message.value().decode()
+print(json.dumps(table))
+"#;
+
+/// A consumer downstream that keeps a table.
+struct TableConsumer(Child);
+
+impl TableConsumer {
+    #[track_caller]
+    fn start(bootstrap: &str, topic: &str, partitions: i32) -> Self {
+        let mut command = Command::new(python());
+        command.args(["-c", TABLE_CONSUMER, bootstrap, topic, &partitions.to_string()]);
+        Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// Its table, once it has read everything.
+    #[track_caller]
+    fn finish(mut self) -> BTreeMap<String, Vec<u8>> {
+        drop(self.0.stdin.take());
+        let done = self.0.wait_with_output().unwrap();
+        let table: BTreeMap<String, String> = serde_json::from_slice(&done.stdout).unwrap();
+        table.into_iter().map(|(key, value)| (key, value.into_bytes())).collect()
+    }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+/// What must be there: each key and when its first version was stored, at the earliest. A key may be absent once that one is due, not before.
+#[derive(Default)]
+struct Written(BTreeMap<String, i64>);
+
+impl Written {
+    /// Writes these keys.
+    #[track_caller]
+    fn write(&mut self, journey: &Journey, topic: &str, keys: Vec<String>, value: &str) {
+        let now_ms = now_ms();
+        keys.iter().for_each(|key| {
+            self.0.entry(key.clone()).or_insert(now_ms);
+        });
+        kafka::produce(journey.bootstrap(), topic, keys.into_iter().map(|key| (Some(key), Some(value))));
+    }
+
+    /// Asserts that nothing is missing that is not due, and that nothing is there that was not written. Returns how many had to be there.
+    #[track_caller]
+    fn assert_nothing_missing(&self, journey: &Journey, topic: &str, keep_ms: i64) -> usize {
+        let table = table(&kafka::read_committed(journey.bootstrap(), topic));
+        let now_ms = now_ms();
+        assert!(table.keys().all(|key| self.0.contains_key(key)));
+        let must = self.0.iter().filter(|(_, stored_ms)| now_ms < **stored_ms + keep_ms);
+        must.inspect(|(key, _)| assert!(table.contains_key(*key), "{key} is not due and not there")).count()
+    }
+}
 
 /// What the status says of one topic.
 #[track_caller]
@@ -52,11 +140,15 @@ fn assert_only_due_ones_went(all: &[Record], keep_ms: i64) {
     }
 }
 
-/// Writes the next few keys, every tenth of them again under a key of the batch before.
+/// Two hundred keys of a round, every tenth of them a key of the round before.
+fn keys(round: u32) -> Vec<String> {
+    (0..200).map(|n| if n % 10 == 0 && round > 0 { format!("s{}/{n}", round - 1) } else { format!("s{round}/{n}") }).collect()
+}
+
+/// Writes the next few keys.
 #[track_caller]
 fn write(journey: &Journey, topic: &str, round: u32) {
-    let keys = (0..200).map(|n| if n % 10 == 0 && round > 0 { format!("s{}/{n}", round - 1) } else { format!("s{round}/{n}") });
-    kafka::produce(journey.bootstrap(), topic, keys.map(|key| (Some(key), Some(format!("value {round}")))));
+    Written::default().write(journey, topic, keys(round), &format!("value {round}"));
 }
 
 #[test]
@@ -66,13 +158,18 @@ fn five_kills_and_a_broker_restart() {
     let config = config.set("retain.instance", "one").set("kafka.session_timeout_ms", 6_000).set("retain.batch_records", 50);
     let keep = keep_ms(&journey, &config, &topic);
     let reader = kafka::Reader::start(journey.bootstrap(), &[&topic]);
+    let downstream = TableConsumer::start(journey.bootstrap(), &topic, 2);
+    let (mut written, mut had_to_be_there) = (Written::default(), 0);
     let mut retain: Option<Lethe> = None;
     for round in 0..6 {
-        write(&journey, &topic, round);
+        written.write(&journey, &topic, keys(round), &format!("value {round}"));
         let mut next = journey.lethe(&config).args(["retain"]).start();
         next.wait_until_ready();
+        // Ready, it has aborted what the killed one left open, which would hide what follows.
+        had_to_be_there += written.assert_nothing_missing(&journey, &topic, keep);
         let before = reader.seen();
         eventually("tombstones to be written", || (reader.seen() > before + 100).then_some(()));
+        written.write(&journey, &topic, (0..20).map(|n| format!("fresh{round}/{n}")).collect(), "fresh");
         if round < 5 {
             next.kill();
         } else {
@@ -83,15 +180,19 @@ fn five_kills_and_a_broker_restart() {
             journey.broker().restart();
         }
     }
+    assert!(had_to_be_there > 0, "nothing was compared");
     let retain = retain.unwrap();
     eventually("everything to be gone", || {
         let left = kafka::read_uncommitted(journey.bootstrap(), &topic);
         left.iter().all(|r| r.key_text() == "~roll").then_some(())
     });
+    written.write(&journey, &topic, keys(7), "last");
     retain.terminate_within(std::time::Duration::from_secs(10)).assert_done();
     let all = reader.finish().remove(&topic).unwrap();
     assert_only_due_ones_went(&all, keep);
-    assert!(table(&all).is_empty(), "the table of a reader that kept up equals the topic");
+    let now = table(&kafka::read_committed(journey.bootstrap(), &topic));
+    assert_eq!(table(&all), now, "the table of a reader that kept up equals the topic");
+    assert_eq!(downstream.finish(), now, "so does the one of another house's client");
 }
 
 #[test]
