@@ -1,12 +1,12 @@
 //! Fear: a process that dies in the middle loses records, or writes them twice.
 //!
-//! Shown: with two processes, one of them killed (SIGKILL) five times at random moments under load and started again, every output topic
+//! Shown: with two processes, one of them killed (SIGKILL) five times at random moments with rows to go and started again, every output topic
 //! holds exactly the records that the library's own line makes of the raw topic: none missing, none twice, values and partitions the same,
 //! rows of a raw partition in their order; and a reader of committed records that ran all the time saw just these. Without kills the
 //! counts of all processes add up to the last row.
 
 use crate::support::journey::Journey;
-use crate::support::metrics::{Metrics, http_get};
+use crate::support::metrics::Metrics;
 use crate::support::scene::{Scene, rows};
 use crate::support::wait::{eventually, heavy};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,11 +27,11 @@ impl Moments {
         Self(seed | 1)
     }
 
-    fn below(&mut self, ms: u64) -> Duration {
+    fn below(&mut self, most: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        Duration::from_millis(self.0 % ms)
+        self.0 % most
     }
 }
 
@@ -48,18 +48,32 @@ fn killed_five_times_and_nothing_is_lost_or_doubled() {
     kept.wait_until_ready();
 
     let portion = events / 6;
-    let (mut counted, mut producing) = (0, events - 5 * portion);
+    let (mut counted, mut producing, mut lags) = (0, events - 5 * portion, Vec::new());
     for _ in 0..5 {
         let mut victim = scene.worker("b");
         victim.wait_until_ready();
+        // Both wait while their work is laid out, so that it is not done before the kill.
+        kept.freeze();
+        victim.freeze();
         scene.produce(producing);
         producing = portion;
-        eventually("the victim to have work", || (rows(&victim.metrics()) > 0).then_some(()));
-        std::thread::sleep(moments.below(1_500));
-        let last = http_get(victim.http(), "/metrics").map(|answer| Metrics::parse(&answer.body)).unwrap_or_default();
-        counted += rows(&last);
+        victim.thaw();
+        kept.thaw();
+        let more = rows(&victim.metrics()) + 1 + moments.below(portion / 10);
+        let mut last = Metrics::default();
+        eventually("the victim to have work", || {
+            last = victim.metrics();
+            (rows(&last) >= more).then_some(())
+        });
+        std::thread::sleep(Duration::from_micros(moments.below(30_000)));
+        kept.freeze();
         victim.kill();
+        lags.push(scene.lag_at_once(scene.tenant()));
+        kept.thaw();
+        counted += rows(&last);
     }
+    println!("killed with {lags:?} rows to go");
+    assert!(lags.iter().all(|lag| *lag > 0), "a victim had nothing to do when it was killed: {lags:?}");
     let mut last = scene.worker("b");
     last.wait_until_ready();
     scene.produce(producing);
@@ -68,6 +82,9 @@ fn killed_five_times_and_nothing_is_lost_or_doubled() {
 
     let expected = scene.check(reader);
     assert_eq!(expected.rows, events);
+    for topic in ["events", "conversions", "network", "dest.meta", "dest.google_ads", "quarantine"] {
+        assert!(expected.names(&format!("{}.{topic}", scene.tenant())), "nothing was shown of {topic}");
+    }
     // What was committed between a victim's last scrape and its death is in no count.
     assert!(counted <= events && counted > events / 2, "{counted} of {events} rows are in the last scrapes");
     println!("{counted} of {events} rows are in the last scrapes");

@@ -338,8 +338,13 @@ impl Reading {
 /// What a group has committed for every partition of a topic, stable offsets only (none of an open transaction).
 #[track_caller]
 pub fn committed(bootstrap: &str, group: &str, topic: &str) -> Vec<Committed> {
+    committed_as(bootstrap, group, topic, "read_committed")
+}
+
+#[track_caller]
+fn committed_as(bootstrap: &str, group: &str, topic: &str, isolation: &str) -> Vec<Committed> {
     let mut config = client(bootstrap);
-    config.set("group.id", group).set("isolation.level", "read_committed").set("enable.auto.commit", "false");
+    config.set("group.id", group).set("isolation.level", isolation).set("enable.auto.commit", "false");
     let consumer: BaseConsumer = config.create().expect("a consumer");
     let mut asked = TopicPartitionList::new();
     for partition in partitions_of(bootstrap, topic) {
@@ -361,8 +366,18 @@ pub fn committed(bootstrap: &str, group: &str, topic: &str) -> Vec<Committed> {
 /// How many records of a topic a group has not committed yet; of a partition without an offset, all that are there.
 #[track_caller]
 pub fn lag(bootstrap: &str, group: &str, topic: &str) -> i64 {
+    lag_of(bootstrap, topic, &committed(bootstrap, group, topic))
+}
+
+/// The same without waiting for the end of open transactions: what they would commit still counts as lag.
+#[track_caller]
+pub fn lag_at_once(bootstrap: &str, group: &str, topic: &str) -> i64 {
+    lag_of(bootstrap, topic, &committed_as(bootstrap, group, topic, "read_uncommitted"))
+}
+
+#[track_caller]
+fn lag_of(bootstrap: &str, topic: &str, positions: &[Committed]) -> i64 {
     let bounds = watermarks(bootstrap, topic);
-    let positions = committed(bootstrap, group, topic);
     positions.iter().zip(bounds).map(|(position, (first, end))| end - position.offset.unwrap_or(first).max(first)).sum()
 }
 

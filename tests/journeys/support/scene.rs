@@ -174,6 +174,12 @@ impl Scene {
         kafka::lag(self.bootstrap(), &self.group(), &self.raw_topic(tenant))
     }
 
+    /// The same as it stands, whoever has a transaction open: never less than [`Scene::lag`].
+    #[track_caller]
+    pub fn lag_at_once(&self, tenant: &str) -> i64 {
+        kafka::lag_at_once(self.bootstrap(), &self.group(), &self.raw_topic(tenant))
+    }
+
     /// Waits until everything produced is committed.
     #[track_caller]
     pub fn wait_until_done(&self) {
@@ -249,6 +255,11 @@ impl Expected {
     /// How many records of a topic must be there.
     pub fn due(&self, topic: &str) -> usize {
         self.topics.get(topic).map_or(0, |dues| dues.values().map(VecDeque::len).sum())
+    }
+
+    /// Whether any record of a topic had to be there.
+    pub fn names(&self, topic: &str) -> bool {
+        self.topics.get(topic).is_some_and(|dues| !dues.is_empty())
     }
 
     /// Ticks off what was seen in a topic; says what is missing, too much, elsewhere or out of order.
