@@ -6,10 +6,10 @@ use crate::model::rejected::{Reason, Rejected};
 use crate::model::span::Span;
 use crate::transform::batch::{Batch, Clear};
 use crate::transform::destinations::names::Canonical;
-use crate::transform::own_values::{Own, mask, mask_url, may_hold};
+use crate::transform::own_values::{Own, OwnValues, Which};
 use crate::transform::route::{Primary, Route};
 use crate::transform::rules::{Rules, TenantRules};
-use crate::transform::scrub::{Hit, HitCounts, ScrubRules, SpecialCategory, scrub, special_category};
+use crate::transform::scrub::{Hit, HitCounts, ScrubRules, SpecialCategory, scrub, special_category, unspaced};
 
 /// Longest scrubbed text of an item or custom variable; the rest is cut. Units: bytes.
 const MAX_SHORT_TEXT_BYTES: usize = 1_024;
@@ -56,15 +56,10 @@ const KNOWN: [(Hit, Field); 19] = [
     (Hit::Ip, Field::Ip),
 ];
 
-/// Collects the row's own values into `values`. An event id that the tenant declared harmless is not one.
-pub fn own_values<'a>(batch: &Batch<'a, Clear>, row: usize, tenant: &TenantRules, values: &mut Vec<Own<'a>>) {
-    values.clear();
-    for (hit, field) in KNOWN {
-        if field == Field::EventId && tenant.clear_event_ids {
-            continue;
-        }
-        values.extend(batch.clear_all(field, row).map(|v| (hit, v.expose())).filter(|(_, v)| v.len() > 1));
-    }
+/// The row's own values. An event id that the tenant declared harmless is not one.
+fn own_values<'a>(batch: &Batch<'a, Clear>, row: usize, tenant: &TenantRules) -> impl Iterator<Item = Own<'a>> {
+    let searched = KNOWN.into_iter().filter(|(_, field)| *field != Field::EventId || !tenant.clear_event_ids);
+    searched.flat_map(move |(hit, field)| batch.clear_all(field, row).map(move |v| (hit, v.expose())))
 }
 
 /// Scrubs the free texts of every open row.
@@ -82,7 +77,7 @@ pub fn free_texts<'a>(batch: &Batch<'a, Clear>, routes: &[Route], rules: &Rules,
         hits: HitCounts::default(),
         special: Vec::new(),
     };
-    let mut own = Vec::new();
+    let mut own = OwnValues::default();
     for (row, route) in routes.iter().enumerate() {
         let name = batch.clear(Field::EventName, row).expose();
         out.event_names.push(name);
@@ -90,7 +85,7 @@ pub fn free_texts<'a>(batch: &Batch<'a, Clear>, routes: &[Route], rules: &Rules,
             continue;
         }
         let tenant = &rules.tenants[usize::from(batch.heads[row].tenant)];
-        own_values(batch, row, tenant, &mut own);
+        own.refill(own_values(batch, row, tenant));
         out.row_urls(batch, row, &own);
         let sent = !(route.granted.is_empty() && route.denied.is_empty());
         if sent || route.primary == Primary::Full {
@@ -98,9 +93,8 @@ pub fn free_texts<'a>(batch: &Batch<'a, Clear>, routes: &[Route], rules: &Rules,
         }
         if (sent || route.primary != Primary::None)
             && !is_vocabulary(name, tenant)
-            && let Some(text) = out.short(name, &tenant.scrub, &own)
+            && let Some(span) = out.short(name, &tenant.scrub, &own)
         {
-            let span = out.push(&text);
             out.scrubbed_names.push((row as u32, span));
         }
         let prose = batch.heads[row].category == Category::Feedback || !batch.customs(row).is_empty();
@@ -109,6 +103,19 @@ pub fn free_texts<'a>(batch: &Batch<'a, Clear>, routes: &[Route], rules: &Rules,
         }
     }
     out
+}
+
+/// What the scrub of a masked text still needs: the row's own phones, which it knows in other notations too; in scripts without spaces all
+/// values, because there it needs no edge of a word.
+fn left_to_scrub<'o, 'a>(text: &str, own: &'o OwnValues<'a>) -> &'o [Own<'a>] {
+    let values = own.values();
+    if !text.is_ascii() && text.chars().any(unspaced) {
+        return values;
+    }
+    let is_phone = |own: &Own<'_>| own.0 == Hit::Phone;
+    let from = values.iter().position(is_phone).unwrap_or(values.len());
+    let phones = values[from..].iter().take_while(|v| is_phone(v)).count();
+    &values[from..from + phones]
 }
 
 /// Whether an event name is a word of the trade or of the tenant's settings: a person may be called `Search`, the event still is a search.
@@ -130,18 +137,18 @@ fn needs_scrub(text: &str) -> bool {
 
 impl<'a> FreeTexts<'a> {
     /// A short text without what is personal in it; `None` if it can stay as it is.
-    fn short(&mut self, text: &str, rules: &ScrubRules, own: &[Own<'_>]) -> Option<String> {
-        let masked = if may_hold(text.as_bytes(), own) { mask(text, own) } else { None };
+    fn short(&mut self, text: &str, rules: &ScrubRules, own: &OwnValues<'_>) -> Option<Span> {
+        let masked = own.mask(text, Which::All);
         let kept = masked.as_deref().unwrap_or(text);
-        if !needs_scrub(kept) {
-            return masked.or_else(|| (text.len() > MAX_SHORT_TEXT_BYTES).then(|| cut(text, MAX_SHORT_TEXT_BYTES).to_owned()));
+        if masked.is_none() && kept.len() <= MAX_SHORT_TEXT_BYTES && !needs_scrub(kept) {
+            return None;
         }
-        let mut scrubbed = Vec::with_capacity(kept.len());
-        let hits = scrub(kept, rules, own, &mut scrubbed);
-        self.hits.merge(&hits);
-        let scrubbed = String::from_utf8(scrubbed).unwrap_or_default();
-        // Cut last: half an address has no shape any more.
-        Some(cut(&scrubbed, MAX_SHORT_TEXT_BYTES).to_owned()).filter(|s| s != text)
+        let span = self.scrub_masked(kept, rules, own, MAX_SHORT_TEXT_BYTES);
+        if self.text(span) == text {
+            self.arena.truncate(span.start as usize);
+            return None;
+        }
+        Some(span)
     }
 
     fn push(&mut self, text: &str) -> Span {
@@ -150,26 +157,20 @@ impl<'a> FreeTexts<'a> {
         Span::since(start, &self.arena)
     }
 
-    /// A town or postal code in a path says where the page is about, not where the person lives: it stays.
-    fn row_urls(&mut self, batch: &Batch<'a, Clear>, row: usize, own: &[Own<'_>]) {
+    fn row_urls(&mut self, batch: &Batch<'a, Clear>, row: usize, own: &OwnValues<'_>) {
         for field in [Field::Url, Field::Referrer] {
             let url = batch.clear(field, row).expose();
-            if url.is_empty() || !may_hold(url.as_bytes(), own) {
-                continue;
-            }
-            let own: Vec<Own<'_>> = own.iter().copied().filter(|(hit, _)| *hit != Hit::City).collect();
-            if let Some(url) = mask_url(url, &own) {
+            if let Some(url) = own.mask_url(url, Which::NotPlaces) {
                 let span = self.push(&url);
                 self.urls.push((row, field, span));
             }
         }
     }
 
-    fn row_items(&mut self, batch: &Batch<'a, Clear>, row: usize, tenant: &TenantRules, own: &[Own<'_>]) {
+    fn row_items(&mut self, batch: &Batch<'a, Clear>, row: usize, tenant: &TenantRules, own: &OwnValues<'_>) {
         for (n, item) in batch.items(row).iter().enumerate() {
             for (at, text) in item.texts.iter().enumerate().filter(|(_, text)| !text.is_empty()) {
-                if let Some(text) = self.short(text, &tenant.scrub, own) {
-                    let span = self.push(&text);
+                if let Some(span) = self.short(text, &tenant.scrub, own) {
                     self.items.push((row, n, at, span));
                 }
             }
@@ -182,7 +183,7 @@ impl<'a> FreeTexts<'a> {
         row: usize,
         tenant: &TenantRules,
         rules: &Rules,
-        known: &[Own<'a>],
+        known: &OwnValues<'_>,
         rejected: &mut Vec<Rejected>,
     ) {
         let text = batch.clear(Field::FeedbackText, row);
@@ -209,10 +210,14 @@ impl<'a> FreeTexts<'a> {
     }
 
     /// Prose: its own values masked as in labels too, then what the scrub finds; cut last, as half an address has no shape any more.
-    fn scrubbed(&mut self, text: &str, rules: &ScrubRules, known: &[Own<'_>], max: usize) -> Span {
-        let masked = mask(text, known);
+    fn scrubbed(&mut self, text: &str, rules: &ScrubRules, known: &OwnValues<'_>, max: usize) -> Span {
+        let masked = known.mask(text, Which::All);
+        self.scrub_masked(masked.as_deref().unwrap_or(text), rules, known, max)
+    }
+
+    fn scrub_masked(&mut self, masked: &str, rules: &ScrubRules, known: &OwnValues<'_>, max: usize) -> Span {
         let start = self.arena.len();
-        let hits = scrub(masked.as_deref().unwrap_or(text), rules, known, &mut self.arena);
+        let hits = scrub(masked, rules, left_to_scrub(masked, known), &mut self.arena);
         self.hits.merge(&hits);
         let kept = cut(std::str::from_utf8(&self.arena[start..]).unwrap_or(""), max).len();
         self.arena.truncate(start + kept);

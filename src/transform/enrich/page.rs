@@ -5,8 +5,6 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::percent_decode;
-
 use super::parts::{Parts, with_parts};
 use super::segment;
 use crate::model::span::Span;
@@ -134,7 +132,9 @@ pub fn destination_url(url: &str, keep: &[&str], out: &mut Vec<u8>) -> Option<Sp
         let mut separator = b'?';
         for (name, value) in parameters(parts.query) {
             let utm = matches!(name, "utm_source" | "utm_medium" | "utm_campaign" | "utm_term" | "utm_content");
-            if value.is_empty() || !(utm || keep.contains(&name) && is_click_id(&decoded(value))) {
+            if value.is_empty()
+                || !(utm || keep.contains(&name) && (is_plain(value) && value.len() <= CLICK_ID_BYTES_MAX || is_click_id(&decoded(value))))
+            {
                 continue;
             }
             out.push(separator);
@@ -247,12 +247,25 @@ fn is_plain(value: &str) -> bool {
 }
 
 /// Percent and `+` decoded. Shape: borrowed when there is nothing to decode.
-fn decoded(value: &str) -> Cow<'_, [u8]> {
-    if !value.contains('+') {
-        return percent_decode(value.as_bytes()).into();
+pub(crate) fn decoded(value: &str) -> Cow<'_, [u8]> {
+    let bytes = value.as_bytes();
+    let Some(first) = bytes.iter().position(|b| matches!(b, b'%' | b'+')) else { return Cow::Borrowed(bytes) };
+    let hex = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16)).map(|d| d as u8);
+    let mut out = Vec::with_capacity(bytes.len());
+    out.extend_from_slice(&bytes[..first]);
+    let mut at = first;
+    while let Some(b) = bytes.get(at) {
+        at += 1;
+        match (b, hex(at), hex(at + 1)) {
+            (b'+', _, _) => out.push(b' '),
+            (b'%', Some(high), Some(low)) => {
+                out.push(high << 4 | low);
+                at += 2;
+            }
+            _ => out.push(*b),
+        }
     }
-    let spaced: Vec<u8> = value.bytes().map(|b| if b == b'+' { b' ' } else { b }).collect();
-    Cow::Owned(percent_decode(&spaced).collect())
+    Cow::Owned(out)
 }
 
 /// Printable ASCII without spaces, quotes or `@`: an address typed into a link is no click id and must not travel as one.
@@ -262,17 +275,19 @@ fn is_click_id(id: &[u8]) -> bool {
 
 /// A parameter's value as it came, unless it is a campaign value that held somebody.
 fn push_reduced(value: &str, utm: bool, out: &mut Vec<u8>) {
-    if !utm {
+    if !utm || (is_plain(value) && segment::is_harmless_text(value)) {
         out.extend_from_slice(value.as_bytes());
         return;
     }
     let clear = decoded(value);
     let clear = String::from_utf8_lossy(&clear);
-    let mut scrubbed = Vec::new();
-    segment::push_text(&clear, &mut scrubbed);
-    if scrubbed == clear.as_bytes() {
+    let start = out.len();
+    segment::push_text(&clear, out);
+    if out[start..] == *clear.as_bytes() {
+        out.truncate(start);
         out.extend_from_slice(value.as_bytes());
     } else {
+        let scrubbed = out.split_off(start);
         out.extend(url::form_urlencoded::byte_serialize(&scrubbed).flat_map(str::bytes));
     }
 }

@@ -104,6 +104,12 @@ fn push_replacing(mut text: &str, find: fn(&str) -> Option<(usize, usize)>, find
     between(text, out);
 }
 
+/// Whether [`push_text`] would leave the text as it is, at a glance.
+#[inline]
+pub(super) fn is_harmless_text(text: &str) -> bool {
+    is_harmless(text.as_bytes(), b' ')
+}
+
 /// Nothing encoded, no `@`, too few digits for a phone, no part long enough for a token: nearly all real paths, hosts and campaigns.
 #[inline]
 fn is_harmless(text: &[u8], separator: u8) -> bool {
@@ -143,7 +149,7 @@ fn flatten(text: &str) -> Cow<'_, str> {
         }
         flat = Cow::Owned(percent_decode_str(&flat).decode_utf8_lossy().into_owned());
     }
-    if flat.is_ascii() {
+    if flat.is_ascii() || flat.chars().all(|c| plain_char(c) == c) {
         return flat;
     }
     Cow::Owned(flat.chars().map(plain_char).collect())

@@ -99,6 +99,10 @@ pub(super) fn zip_tiktok(input: &str, out: &mut Vec<u8>) -> Result<(), DropReaso
 
 /// Without `.` and `~`, trimmed, case kept. Source: destinations.md §6 postal_code.
 pub(super) fn postal_ga4(input: &str, out: &mut Vec<u8>) -> Result<(), DropReason> {
+    if input.is_ascii() && !input.contains(['.', '~']) {
+        out.extend_from_slice(text::trim(input).as_bytes());
+        return Ok(());
+    }
     let composed = text::nfc(input);
     let kept: String = composed.chars().filter(|c| !matches!(c, '.' | '~')).collect();
     out.extend_from_slice(text::nfc(text::trim(&kept)).as_bytes());

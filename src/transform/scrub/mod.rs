@@ -38,6 +38,7 @@ use std::borrow::Cow;
 
 use rlibphonenumber::Region;
 use view::View;
+pub(crate) use view::{fold_char, unspaced};
 
 /// After so many passes a text that still yields hits is replaced whole: only an adversary's text gets there.
 const PASSES_MAX: usize = 8;

@@ -108,7 +108,7 @@ pub(super) fn in_word(c: char) -> bool {
 }
 
 /// Scripts written without spaces between words: Thai, Lao, Khmer, Burmese, kana, Han, full-width forms; and Hangul, whose particles follow the word directly.
-pub(super) fn unspaced(c: char) -> bool {
+pub(crate) fn unspaced(c: char) -> bool {
     matches!(u32::from(c), 0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1100..=0x11FF | 0x1780..=0x17FF | 0x2E80..=0xD7FF | 0xF900..=0xFAFF | 0xFF00..=0xFFEF | 0x20000..=0x3FFFF)
 }
 
@@ -132,7 +132,7 @@ fn plain_char(c: char) -> Option<char> {
 }
 
 /// Appends the character in lower case, without the accents of Latin and Greek, look-alikes made ASCII.
-pub(super) fn fold_char(c: char, out: &mut String) {
+pub(crate) fn fold_char(c: char, out: &mut String) {
     if c.is_ascii() {
         out.push(c.to_ascii_lowercase());
         return;
