@@ -52,6 +52,13 @@ impl Permit {
         self.limited
     }
 
+    /// Whether a record that states the person's answers may name the person or a click: not beside a denial, whatever basis the tenant
+    /// declares. Source: destinations.md 1.12.
+    #[must_use]
+    pub fn names_the_person(self) -> bool {
+        self.ad_user_data() != Some(false)
+    }
+
     /// What is to be said about user data for advertising. Shape: `None`: nothing; an answer that is absent or has run out is no yes.
     #[must_use]
     pub fn ad_user_data(self) -> Option<bool> {

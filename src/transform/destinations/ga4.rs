@@ -5,7 +5,7 @@ use super::{DestinationConfig, Row, Skip, Written, item, list, number_if, write_
 use crate::transform::batch::{Item, Released};
 use crate::transform::json::Object;
 use crate::transform::normalise::Form;
-use crate::transform::route::{ConsentState, Permit};
+use crate::transform::route::Permit;
 
 /// What a tenant configures.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, o
         return Err(Skip::BelowMinimum);
     }
     let start = out.len();
-    let enriched = permit.consent() != ConsentState::Denied;
+    let enriched = permit.names_the_person();
     let mut o = Object::open(out);
     o.string("client_id", client);
     let user = row.hashes(Form::ExternalIdMeta).first().filter(|_| enriched);
@@ -210,7 +210,7 @@ fn write_params(row: &Row<'_>, config: &Config, enriched: bool, body: usize, out
     let clicks: &[&str] = if enriched { &["gclid", "wbraid", "gbraid", "dclid"] } else { &[] };
     params.string_with("page_location", |out| cut_appended(LOCATION_CHARS_MAX, out, |out| row.push_url(clicks, out)));
     params.string_with("page_referrer", |out| cut_appended(REFERRER_CHARS_MAX, out, |out| row.push_referrer(out)));
-    let named = |i: &&Item<'_>| !i.texts[item::ID].is_empty() || !i.texts[item::NAME].is_empty();
+    let named = |i: &&Item<'_>| !item::text(i, item::ID).is_empty() || !item::text(i, item::NAME).is_empty();
     let all = row.items();
     if all.iter().any(|i| named(&i)) {
         let out = params.key("items");
@@ -234,7 +234,7 @@ fn write_params(row: &Row<'_>, config: &Config, enriched: bool, body: usize, out
 fn write_item(i: &Item<'_>, out: &mut Vec<u8>) {
     let mut o = Object::open(out);
     for (name, at) in [("item_id", item::ID), ("item_name", item::NAME), ("item_category", item::CATEGORY), ("item_brand", item::BRAND)] {
-        o.string_if(name, cut(i.texts[at], VALUE_CHARS_MAX));
+        o.string_if(name, cut(item::text(i, at), VALUE_CHARS_MAX));
     }
     number_if(&mut o, "price", i.price);
     number_if(&mut o, "quantity", i.quantity);

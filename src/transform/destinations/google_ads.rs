@@ -5,7 +5,7 @@ use super::{DestinationConfig, Row, Skip, Written, list, write_time};
 use crate::transform::batch::Released;
 use crate::transform::json::Object;
 use crate::transform::normalise::Form;
-use crate::transform::route::{ConsentState, Permit};
+use crate::transform::route::Permit;
 
 /// Forms that a record may hold.
 pub const FORMS: &[Form] = &[Form::EmailGoogle, Form::PhoneE164];
@@ -22,8 +22,9 @@ pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, o
     }
     let mut window = row.window(config.max_age_ms)?;
     // A denial is forwarded without identifiers, and a conversion without any is refused.
-    let click = google::click(row).filter(|_| permit.consent() != ConsentState::Denied);
-    let identified = permit.consent() != ConsentState::Denied && FORMS.iter().any(|form| !row.hashes(*form).is_empty());
+    let open = permit.names_the_person();
+    let click = google::click(row).filter(|_| open);
+    let identified = open && FORMS.iter().any(|form| !row.hashes(*form).is_empty());
     if click.is_none() && (!identified || config.require_click_id) {
         return Err(Skip::BelowMinimum);
     }

@@ -6,7 +6,7 @@ use super::{DestinationConfig, Row, SendWindow, Skip, Written, list, write_time}
 use crate::transform::batch::Released;
 use crate::transform::json::Object;
 use crate::transform::normalise::Form;
-use crate::transform::route::{ConsentState, Permit};
+use crate::transform::route::Permit;
 
 /// Most user identifiers of an adjustment.
 const IDENTIFIERS_MAX: usize = 5;
@@ -21,7 +21,7 @@ pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, o
     let refund = Canonical::read(name) == Some(Canonical::Refund);
     let action = if refund { config.actions.refunded() } else { config.actions.of(name) }.ok_or(Skip::NotMapped)?;
     // An adjustment has no consent parameter: a denial cannot be forwarded with it.
-    if row.order_id().is_empty() || permit.consent() == ConsentState::Denied {
+    if row.order_id().is_empty() || !permit.names_the_person() {
         return Err(Skip::BelowMinimum);
     }
     let window = if refund { write_refund(row, config, action, out)? } else { write_enhancement(row, config, action, out)? };

@@ -5,7 +5,7 @@ use super::{DestinationConfig, Row, Skip, Written, list, write_time};
 use crate::transform::batch::Released;
 use crate::transform::enriched::ClickId;
 use crate::transform::json::Object;
-use crate::transform::route::{ConsentState, Permit};
+use crate::transform::route::Permit;
 
 /// Most user identifiers of an event.
 const IDENTIFIERS_MAX: usize = 10;
@@ -15,7 +15,7 @@ pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, o
     let DestinationConfig::GoogleDataManager(config) = config else { return Err(Skip::NotMapped) };
     let action = config.actions.of(row.released(Released::EventName)).ok_or(Skip::NotMapped)?;
     let window = row.window(config.max_age_ms)?;
-    let open = permit.consent() != ConsentState::Denied;
+    let open = permit.names_the_person();
     let click = google::click(row).or_else(|| Some(("dclid", row.click_id(ClickId::Dclid)))).filter(|(_, id)| open && !id.is_empty());
     let address = google::address(row, config).filter(|_| open);
     let identified = open && google::identifiers(row, address, IDENTIFIERS_MAX).next().is_some();

@@ -2,7 +2,7 @@
 
 use super::money::Money;
 use super::names::{Canonical, EventNames};
-use super::{DestinationConfig, Row, Skip, Written, item, list, number_if, write_hashes};
+use super::{DestinationConfig, Row, Skip, Written, item, list, number_if, whole_if, write_hashes};
 use crate::transform::batch::{Item, NumberField, Released};
 use crate::transform::enriched::ClickId;
 use crate::transform::json::{self, Object};
@@ -176,7 +176,7 @@ fn browser_cookie(cookie: &str) -> &str {
 /// Writes `custom_data`, left out when there is nothing to say.
 fn custom_data(row: &Row<'_>, event: Option<Canonical>, money: Option<Money<'_>>, o: &mut Object<'_>) {
     let (order, all) = (row.order_id(), row.items());
-    let items = || all.iter().filter(|i| !i.texts[item::ID].is_empty());
+    let items = || all.iter().filter(|i| !item::text(i, item::ID).is_empty());
     let any = items().next().is_some();
     if money.is_none() && order.is_empty() && !any {
         return;
@@ -189,11 +189,11 @@ fn custom_data(row: &Row<'_>, event: Option<Canonical>, money: Option<Money<'_>>
     custom.string_if("order_id", order);
     if any {
         custom.string("content_type", "product");
-        list(items(), custom.key("content_ids"), |i, out| json::string(i.texts[item::ID], out));
+        list(items(), custom.key("content_ids"), |i, out| json::string(item::text(i, item::ID), out));
         list(items(), custom.key("contents"), |i, out| {
             let mut content = Object::open(out);
-            content.string("id", i.texts[item::ID]);
-            number_if(&mut content, "quantity", i.quantity);
+            content.string("id", item::text(i, item::ID));
+            whole_if(&mut content, "quantity", i.quantity.value);
             number_if(&mut content, "item_price", i.price);
             content.close();
         });
@@ -206,10 +206,10 @@ fn custom_data(row: &Row<'_>, event: Option<Canonical>, money: Option<Money<'_>>
 
 /// Writes how many things are bought: an item that does not say how many is one.
 fn num_items(row: &Row<'_>, items: &[Item<'_>], custom: &mut Object<'_>) {
-    let mut named = items.iter().filter(|i| !i.texts[item::ID].is_empty()).peekable();
+    let mut named = items.iter().filter(|i| !item::text(i, item::ID).is_empty()).peekable();
     if named.peek().is_none() {
-        return number_if(custom, "num_items", row.number(NumberField::Quantity));
+        return whole_if(custom, "num_items", row.number(NumberField::Quantity).value);
     }
     let sum: f64 = named.map(|i| if i.quantity.is_present() { i.quantity.value } else { 1.0 }).sum();
-    json::number(sum, custom.key("num_items"));
+    whole_if(custom, "num_items", sum);
 }

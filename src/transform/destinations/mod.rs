@@ -283,6 +283,12 @@ pub mod item {
     pub const CATEGORY: usize = 2;
     /// `brand`.
     pub const BRAND: usize = 3;
+
+    /// A text of an item without white space around it; empty when there is nothing else.
+    #[must_use]
+    pub fn text<'i>(item: &super::Item<'i>, at: usize) -> &'i str {
+        item.texts.get(at).map_or("", |text| text.trim())
+    }
 }
 
 /// Appends a number with its own spelling where it has one.
@@ -294,6 +300,16 @@ pub fn write_number(number: Number<'_>, out: &mut Vec<u8>) {
 pub fn number_if(object: &mut Object<'_>, key: &str, number: Number<'_>) {
     if number.is_present() {
         write_number(number, object.key(key));
+    }
+}
+
+/// Largest number that is written as an integer: beyond it JSON's readers round.
+const WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
+
+/// Writes a member that a platform takes as an integer alone; left out when there is none, or it is no whole number.
+pub fn whole_if(object: &mut Object<'_>, key: &str, value: f64) {
+    if (0.0..=WHOLE_MAX).contains(&value) && value.fract() == 0.0 {
+        object.integer(key, value as i64);
     }
 }
 

@@ -282,6 +282,10 @@ fn what_was_not_answered_is_not_said() {
         assert!(sent.value.get("consent").is_none(), "{destination}");
         assert_eq!(sent.header("consent"), Some("not_required"));
     }
+    // Whatever the basis: nobody is named beside a denial.
+    let outcome = run_at(&contract, DESTINATIONS, &with(&[("/consent", json!({"ads": false}))]), 60_000);
+    assert_eq!(outcome.skipped(), ["google_ads below_minimum", "google_ads_enhancement below_minimum"]);
+    assert!(outcome.value("google_data_manager").get("userData").is_none() && outcome.value("ga4").get("user_data").is_none());
 }
 
 #[test]
@@ -402,6 +406,20 @@ fn values_and_items_go_out_as_they_are_or_not_at_all() {
         &json!([{"content_id": "A", "quantity": 3}, {"content_id": "B", "content_category": "c", "brand": "b", "price": 0.5}])
     );
     assert_eq!(outcome.value("ga4")["events"][0]["params"]["items"][1], json!({"item_name": "no id"}));
+    // Meta counts things in whole numbers; a blank is no id.
+    let parts = |quantities: [Value; 2]| {
+        let [a, b] = quantities;
+        let items = json!([{"id": " A ", "quantity": a}, {"id": "B", "quantity": b}, {"id": " ", "name": "\t"}]);
+        let outcome = run(&with(&[("/items", items)]));
+        let ga4 = outcome.value("ga4")["events"][0]["params"]["items"].clone();
+        (outcome.value("meta")["custom_data"].clone(), ga4)
+    };
+    let (meta, ga4) = parts([json!(2.0), json!("3")]);
+    assert_eq!((&meta["contents"], &meta["num_items"]), (&json!([{"id": "A", "quantity": 2}, {"id": "B", "quantity": 3}]), &json!(5)));
+    assert_eq!(ga4.as_array().map(Vec::len), Some(2));
+    let (meta, ga4) = parts([json!(0.5), json!(1)]);
+    assert_eq!((&meta["contents"], meta.get("num_items")), (&json!([{"id": "A"}, {"id": "B", "quantity": 1}]), None));
+    assert_eq!(ga4[0]["quantity"], json!(0.5));
     let unknown = run(&with(&[("/currency", json!("ZZZ"))]));
     assert_eq!(unknown.value("google_ads").get("conversionValue"), None);
     assert_eq!(unknown.value("ga4")["events"][0]["params"].get("value"), None);

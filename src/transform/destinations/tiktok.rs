@@ -147,7 +147,7 @@ fn write_user(row: &Row<'_>, out: &mut Vec<u8>) -> bool {
 /// Writes `properties`, left out when there is nothing to say.
 fn write_properties(row: &Row<'_>, o: &mut Object<'_>) {
     let (money, order, all) = (row.money(), row.order_id(), row.items());
-    let items = || all.iter().filter(|i| !i.texts[item::ID].is_empty());
+    let items = || all.iter().filter(|i| !item::text(i, item::ID).is_empty());
     let any = items().next().is_some();
     if money.is_none() && order.is_empty() && !any {
         return;
@@ -164,10 +164,10 @@ fn write_properties(row: &Row<'_>, o: &mut Object<'_>) {
     if any {
         list(items(), properties.key("contents"), |i, out| {
             let mut content = Object::open(out);
-            content.string("content_id", i.texts[item::ID]);
-            content.string_if("content_name", i.texts[item::NAME]);
-            content.string_if("content_category", i.texts[item::CATEGORY]);
-            content.string_if("brand", i.texts[item::BRAND]);
+            content.string("content_id", item::text(i, item::ID));
+            content.string_if("content_name", item::text(i, item::NAME));
+            content.string_if("content_category", item::text(i, item::CATEGORY));
+            content.string_if("brand", item::text(i, item::BRAND));
             number_if(&mut content, "price", i.price);
             number_if(&mut content, "quantity", i.quantity);
             content.close();

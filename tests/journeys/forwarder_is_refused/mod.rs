@@ -5,6 +5,7 @@
 //! refuses stops the forwarder before it commits, and the stub does refuse what the platforms refuse.
 
 mod platforms;
+mod strange;
 mod stub;
 
 use crate::support::config::{TestConfig, TestTenant};

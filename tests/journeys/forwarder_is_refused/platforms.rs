@@ -63,7 +63,12 @@ fn meta(event: &Value, now_ms: i64) -> Checked<()> {
     }
     money(custom, "value", "currency")?;
     for content in custom["contents"].as_array().into_iter().flatten() {
-        text(content, "id")?;
+        ensure(!text(content, "id")?.trim().is_empty() && content.get("quantity").is_none_or(Value::is_u64), "contents")?;
+        ensure(content.get("item_price").is_none_or(|price| price.as_f64() >= Some(0.0)), "item_price")?;
+    }
+    ensure(custom.get("num_items").is_none_or(Value::is_u64), "num_items")?;
+    if event.get("data_processing_options").is_some_and(|options| *options == json!(["LDU"])) {
+        ensure(whole(event, "data_processing_options_country").and(whole(event, "data_processing_options_state")).is_ok(), "LDU")?;
     }
     Ok(())
 }
@@ -85,7 +90,12 @@ fn conversion(event: &Value, target: &str) -> Checked<()> {
 /// An enhancement has no time of its own; its age is the forwarder's business.
 fn adjustment(event: &Value, target: &str) -> Checked<()> {
     action(event, target)?;
-    ensure(event["adjustmentType"] == "ENHANCEMENT" && !text(event, "orderId")?.is_empty(), "adjustmentType, orderId")?;
+    ensure(!text(event, "orderId")?.is_empty(), "orderId")?;
+    if event["adjustmentType"] == "RETRACTION" {
+        ensure(event.get("userIdentifiers").is_none(), "a retraction with identifiers")?;
+        return google_time(event, "adjustmentDateTime");
+    }
+    ensure(event["adjustmentType"] == "ENHANCEMENT", "adjustmentType")?;
     let identifiers = event["userIdentifiers"].as_array().ok_or("userIdentifiers")?;
     ensure((1..=5).contains(&identifiers.len()), "userIdentifiers")?;
     for identifier in identifiers {
@@ -104,7 +114,8 @@ fn ingested(event: &Value) -> Checked<()> {
     ensure(["WEB", "APP", "IN_STORE", "PHONE", "MESSAGE", "OTHER"].contains(&text(event, "eventSource")?), "eventSource")?;
     let identifiers = event["userData"]["userIdentifiers"].as_array();
     ensure(identifiers.is_none_or(|list| (1..=10).contains(&list.len())), "userIdentifiers")?;
-    ensure(identifiers.is_some() || event["adIdentifiers"].is_object(), "nobody")?;
+    let denied = event["consent"]["adUserData"] == "CONSENT_DENIED";
+    ensure(denied != (identifiers.is_some() || event["adIdentifiers"].is_object()), "somebody after a denial, or nobody")?;
     for identifier in identifiers.into_iter().flatten() {
         one_of(identifier, &["emailAddress", "phoneNumber", "address"])?;
         if let Some(address) = identifier.get("address") {
@@ -146,6 +157,7 @@ fn ga4(body: &Value, now_ms: i64) -> Checked<()> {
         ensure(answer == "GRANTED" || answer == "DENIED", "consent")?;
     }
     if let Some(data) = body.get("user_data") {
+        ensure(body["consent"]["ad_user_data"] != "DENIED", "user_data after a denial")?;
         ensure(is_hash(&body["user_id"]), "user_data without user_id")?;
         for name in ["sha256_email_address", "sha256_phone_number"] {
             ensure(data.get(name).is_none_or(|list| list.as_array().is_some_and(|list| list.iter().all(is_hash))), name)?;
@@ -170,8 +182,12 @@ fn ga4(body: &Value, now_ms: i64) -> Checked<()> {
         let scalar = value.is_number() || value.as_str().is_some_and(|text| text.chars().count() <= most);
         ensure(key.len() <= 40 && word(key) && (scalar || key == "items"), key)?;
     }
-    for item in params.get("items").and_then(Value::as_array).into_iter().flatten() {
+    let items = params.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    ensure(items.len() <= 200 && body.to_string().len() < 130_000, "too much")?;
+    for item in items {
         ensure(item.get("item_id").is_some() || item.get("item_name").is_some(), "an item without id and name")?;
+        let scalar = |value: &Value| value.is_number() || value.as_str().is_some_and(|text| (1..=100).contains(&text.chars().count()));
+        ensure(item.as_object().is_some_and(|members| members.values().all(scalar)), "an item's member")?;
     }
     if ["purchase", "refund"].contains(&name) {
         ensure(params.contains_key("transaction_id"), "transaction_id")?;
