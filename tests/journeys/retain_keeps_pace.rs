@@ -1,7 +1,8 @@
 //! Fear: more falls due than `retain` can do away with, or it costs the cluster more the more is stored.
 //!
 //! By default a few thousand records show that it works. The figures in `benches/README.md` are of
-//! `LETHE_RETAIN_RECORDS=1000000 cargo test --release --test journeys retain_keeps_pace -- --nocapture --test-threads 1`, on a quiet machine.
+//! `LETHE_RETAIN_RECORDS=1000000 LETHE_RETAIN_LIVE=10000000 cargo test --release --test journeys retain_keeps_pace -- --nocapture --test-threads 1`,
+//! on a quiet machine.
 
 use crate::support::journey::Journey;
 use crate::support::kafka::{self, Keep};
@@ -92,4 +93,58 @@ fn due_records_go_at_half_the_rate_of_a_plain_loop_at_least() {
     let share = rate(by_retain) / rate(by_loop);
     println!("{n} records: plain loop {:.0}/s, retain {:.0}/s, share {share:.2}", rate(by_loop), rate(by_retain));
     assert!(!counts || share >= LEAST, "{share:.2} of a plain loop");
+}
+
+/// What looks cost when nothing is due. Units: ms of time and of CPU of the whole process, each per look.
+#[track_caller]
+fn cost_of_a_look(journey: &Journey, name: &str, live: usize, looks_wanted: f64) -> (f64, f64) {
+    let tenant = journey.tenant(name);
+    let topic = format!("{tenant}.events");
+    let group = format!("{tenant}-retain");
+    let config = journey.config().set("retain.group", group).set("topics.partitions", PARTITIONS as i64);
+    let config = config.tenant(&tenant, |t| t.set("windows.events", "90s"));
+    journey.create_topic(&topic, PARTITIONS as i32, &[("cleanup.policy", "compact"), ("message.timestamp.type", "CreateTime")]);
+    let file = journey.home().join("settings.toml");
+    std::fs::write(&file, config.to_toml()).unwrap();
+    let settings = client::producer(&lethe::config::load::load(&file, std::iter::empty()).unwrap().kafka).unwrap();
+    // Stored in fifty minutes, if a producer is believed: nothing is due while this is measured.
+    plain_loop(&settings, &topic, live, Some(&[b'v'; 20]), Some(now_ms() + 50 * 60_000));
+    journey.lethe(&config).args(["topics", "apply"]).finish().assert_done();
+    let mut retain = journey.lethe(&config).args(["retain"]).start();
+    retain.wait_until_ready();
+    let id = retain.id();
+    let looks = || {
+        let metrics = retain.metrics();
+        (metrics.sum("lethe_retention_look_seconds_count", &[]), metrics.sum("lethe_retention_look_seconds_sum", &[]))
+    };
+    eventually("the cursors to be parked", || {
+        (looks().0 >= 3.0 && retain.metrics().sum("lethe_retention_next_due_seconds", &[("topic", &topic)]) > 0.0).then_some(())
+    });
+    let (count, seconds) = looks();
+    let cpu = cpu_ms(id);
+    let (more, sum) = eventually("some looks", || Some(looks()).filter(|(now, _)| *now >= count + looks_wanted));
+    let cost = ((sum - seconds) * 1_000.0 / (more - count), (cpu_ms(id) - cpu) / (more - count));
+    assert_eq!(retain.metrics().sum("lethe_retention_tombstones_total", &[]), 0.0, "nothing was due");
+    println!("{live} live records: a look takes {:.1} ms, {:.1} ms of CPU between two of them", cost.0, cost.1);
+    cost
+}
+
+/// CPU time of a process and its threads.
+#[track_caller]
+fn cpu_ms(id: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let fields: Vec<f64> = stat.rsplit(')').next().unwrap().split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
+    // User and system time are fields 14 and 15; the kernel counts them in hundredths of a second.
+    (fields[10] + fields[11]) * 10.0
+}
+
+#[test]
+fn a_tick_with_nothing_due_costs_the_same_however_much_is_stored() {
+    let given: Option<usize> = std::env::var("LETHE_RETAIN_LIVE").ok().and_then(|n| n.parse().ok());
+    let name = "a_tick_with_nothing_due";
+    let journey = if given.is_some() { Journey::alone(name) } else { Journey::new(name) };
+    let looks = if given.is_some() { 20.0 } else { 3.0 };
+    let few = cost_of_a_look(&journey, "few", given.map_or(500, |_| 10_000), looks);
+    let many = cost_of_a_look(&journey, "many", given.unwrap_or(20_000), looks);
+    assert!(given.is_none() || many.0 < 2.0 * few.0 + 5.0, "{many:?} and {few:?}");
 }

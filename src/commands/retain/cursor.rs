@@ -243,7 +243,8 @@ fn meet(
         }
         Step::Expire => {
             if state.pending.is_none() {
-                let (_, end) = consumer.watermarks(place)?;
+                // The end of the last look will do: our tombstones come after it.
+                let end = if state.end >= 0 { state.end } else { consumer.watermarks(place)?.1 };
                 state.pending = Some(Pending::new(end, now_ms));
             }
             if let Some(pending) = &mut state.pending {

@@ -30,13 +30,15 @@ impl Retain<'_> {
     /// Looks at every partition of this process. Units: `now_ms` in ms since the epoch.
     pub(super) fn look(&mut self, now_ms: i64) -> Result<(), Fault> {
         let begun = Instant::now();
-        let oldest = self.oldest()?;
+        let places: Vec<Place> = self.partitions.keys().copied().collect();
+        let ends = self.consumer.ends(&places)?;
+        let oldest = self.oldest(&ends)?;
         let positions = self.consumer.positions();
         let mut figures: BTreeMap<u16, Figures> = BTreeMap::new();
         let (mut rolls, mut saves) = (Vec::new(), Vec::new());
-        let places: Vec<Place> = self.partitions.keys().copied().collect();
         for place in places {
-            let left = self.follow_end(place, positions.get(&place).copied(), oldest.get(&place), now_ms)?;
+            let end = ends.get(&place).copied().unwrap_or(0);
+            let left = self.follow_end(place, end, positions.get(&place).copied(), oldest.get(&place), now_ms)?;
             let Some(state) = self.partitions.get_mut(&place) else { continue };
             let governed = &self.governed[usize::from(place.0)];
             if needs_roll(state, governed, now_ms) {
@@ -49,6 +51,7 @@ impl Retain<'_> {
             measure(f, governed, place, state, oldest.get(&place), left.as_ref(), now_ms);
         }
         self.settle(&rolls, &saves)?;
+        let rolled = self.consumer.ends(&rolls)?;
         for place in &rolls {
             let governed = &self.governed[usize::from(place.0)];
             let tags = [("tenant", self.labels.of(&governed.tenant).to_owned()), ("topic", governed.topic.clone())];
@@ -57,7 +60,7 @@ impl Retain<'_> {
                 state.last_append_ms = now_ms;
                 state.pending.iter_mut().for_each(|p| p.rolls += 1);
                 // Our own append is not the traffic of others.
-                state.end = self.consumer.watermarks(*place)?.1;
+                state.end = rolled.get(place).copied().unwrap_or(state.end);
             }
         }
         self.publish(&figures, now_ms);
@@ -65,23 +68,39 @@ impl Retain<'_> {
         Ok(())
     }
 
-    /// The first record of every partition, uncommitted ones included.
-    fn oldest(&self) -> Result<HashMap<Place, Left>, Fault> {
+    /// The first record of every partition, uncommitted ones included. Partitions that stand as they stood are not read again: with nothing due, a
+    /// look is one request to each broker.
+    fn oldest(&mut self, ends: &HashMap<Place, i64>) -> Result<HashMap<Place, Left>, Fault> {
         let mut by_topic: BTreeMap<u16, Vec<(i32, i64)>> = BTreeMap::new();
-        for (source, partition) in self.partitions.keys() {
-            by_topic.entry(*source).or_default().push((*partition, 0));
-        }
         let mut found = HashMap::new();
+        for (place, state) in &self.partitions {
+            match state.stands_as_seen(ends.get(place).copied()) {
+                Some(seen) => found.extend(seen.map(|left| (*place, left))),
+                None => by_topic.entry(place.0).or_default().push((place.1, 0)),
+            }
+        }
         for (source, from) in by_topic {
             let first = self.readback.first_at(&self.governed[usize::from(source)].topic, &from)?;
-            found.extend(first.into_iter().map(|(partition, left)| ((source, partition), left)));
+            for (partition, _) in from {
+                let left = first.get(&partition).copied();
+                found.extend(left.map(|left| ((source, partition), left)));
+                if let Some(state) = self.partitions.get_mut(&(source, partition)) {
+                    state.seen = Some((ends.get(&(source, partition)).copied().unwrap_or(-1), left));
+                }
+            }
         }
         Ok(found)
     }
 
     /// Brings a partition's end and pending up to date. Returns the first tombstone that is left, where it was worth looking.
-    fn follow_end(&mut self, place: Place, position: Option<i64>, oldest: Option<&Left>, now_ms: i64) -> Result<Option<Left>, Fault> {
-        let (_, end) = self.consumer.watermarks(place)?;
+    fn follow_end(
+        &mut self,
+        place: Place,
+        end: i64,
+        position: Option<i64>,
+        oldest: Option<&Left>,
+        now_ms: i64,
+    ) -> Result<Option<Left>, Fault> {
         let governed = &self.governed[usize::from(place.0)];
         let Some(state) = self.partitions.get_mut(&place) else { return Ok(None) };
         if end != state.end {

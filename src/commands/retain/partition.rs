@@ -1,6 +1,7 @@
 //! What `retain` knows of one partition between two turns, and the form in which it survives a restart.
 
 use crate::kafka::directives::Mark;
+use crate::kafka::readback::Left;
 use crate::lifecycle::retention::Pending;
 
 /// The record that the cursor is parked at. It is held here, so that waking up costs no second read.
@@ -32,6 +33,8 @@ pub(super) struct PartitionState {
     /// The end as of the last look, and when it was first seen.
     pub end: i64,
     pub last_append_ms: i64,
+    /// The end and the first record, if any, as of the last time that it was read for.
+    pub seen: Option<(i64, Option<Left>)>,
     /// The metadata on the broker is not what it should be.
     pub unsaved: bool,
     /// Directives that the committed metadata speaks of.
@@ -54,6 +57,18 @@ impl PartitionState {
         state
     }
 
+    /// What was seen first in the partition, where it cannot have changed since: nothing is pending or behind, and the cursor is parked at that very
+    /// record, or nobody has written to a partition without values.
+    pub(super) fn stands_as_seen(&self, end: Option<i64>) -> Option<Option<Left>> {
+        let (seen_end, first) = self.seen.filter(|_| self.pending.is_none() && !self.behind)?;
+        let stands = match (&self.parked, first) {
+            (Some(held), Some(left)) => held.offset == left.offset,
+            (Some(_), None) => false,
+            (None, left) => left.is_none_or(|left| left.is_roll) && end == Some(seen_end),
+        };
+        stands.then_some(first)
+    }
+
     /// The metadata of the next commit.
     pub(super) fn metadata(&self, directives: i64) -> String {
         let mark = Mark { directives, epoch: 0 }.to_text();
@@ -74,6 +89,26 @@ pub(in crate::commands) fn read_pending(text: &str) -> Option<(i64, i64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_partition_is_read_again_unless_it_stands_as_it_stood() {
+        let left = Left { offset: 5, stored_at_ms: 1, is_null: false, is_roll: false };
+        let held = || Held { offset: 5, stored_at_ms: 1, key: vec![], header: None, due_ms: 9, wake_ms: 9 };
+        let parked = PartitionState { seen: Some((8, Some(left))), parked: Some(held()), ..PartitionState::default() };
+        assert_eq!(parked.stands_as_seen(Some(20)), Some(Some(left)), "what is written behind the cursor's record is not older");
+        assert_eq!(PartitionState { parked: None, ..parked }.stands_as_seen(Some(8)), None, "a value that waits to be read");
+        let empty = || PartitionState { seen: Some((8, None)), ..PartitionState::default() };
+        assert_eq!(empty().stands_as_seen(Some(8)), Some(None));
+        assert_eq!(empty().stands_as_seen(Some(9)), None, "somebody wrote");
+        for state in [
+            PartitionState { pending: Some(Pending::new(1, 1)), ..empty() },
+            PartitionState { behind: true, ..empty() },
+            PartitionState { parked: Some(Held { offset: 7, ..held() }), seen: Some((8, Some(left))), ..PartitionState::default() },
+            PartitionState::default(),
+        ] {
+            assert_eq!(state.stands_as_seen(Some(8)), None);
+        }
+    }
 
     #[test]
     fn pending_survives_a_restart() {
