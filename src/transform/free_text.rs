@@ -10,6 +10,7 @@ use crate::transform::own_values::{Own, OwnValues, Which};
 use crate::transform::route::{Primary, Route};
 use crate::transform::rules::{Rules, TenantRules};
 use crate::transform::scrub::{Hit, HitCounts, ScrubRules, SpecialCategory, scrub, special_category, unspaced};
+use percent_encoding::percent_decode_str;
 
 /// Longest scrubbed text of an item or custom variable; the rest is cut. Units: bytes.
 const MAX_SHORT_TEXT_BYTES: usize = 1_024;
@@ -32,9 +33,12 @@ pub struct FreeTexts<'a> {
     pub special: Vec<(u32, SpecialCategory, Field)>,
 }
 
+/// Shortest date of birth that is searched for: a year alone is a word of every text. Units: bytes.
+const MIN_BIRTH_DATE_BYTES: usize = 6;
+
 /// Where the row's own values stand and what they are called in the text. Fields of which the record holds a coarser form (country, state,
-/// gender, date of birth) are not searched for: their values are words of every text.
-const KNOWN: [(Hit, Field); 19] = [
+/// gender) are not searched for: their values are words of every text. A date of birth is found as it came, not in another writing.
+const KNOWN: [(Hit, Field); 20] = [
     (Hit::FirstName, Field::FirstName),
     (Hit::LastName, Field::LastName),
     (Hit::Street, Field::Street),
@@ -54,12 +58,14 @@ const KNOWN: [(Hit, Field); 19] = [
     (Hit::ExternalId, Field::EventId),
     (Hit::ExternalId, Field::OrderId),
     (Hit::Ip, Field::Ip),
+    (Hit::DateOfBirth, Field::DateOfBirth),
 ];
 
 /// The row's own values. An event id that the tenant declared harmless is not one.
 fn own_values<'a>(batch: &Batch<'a, Clear>, row: usize, tenant: &TenantRules) -> impl Iterator<Item = Own<'a>> {
     let searched = KNOWN.into_iter().filter(|(_, field)| *field != Field::EventId || !tenant.clear_event_ids);
-    searched.flat_map(move |(hit, field)| batch.clear_all(field, row).map(move |v| (hit, v.expose())))
+    let values = searched.flat_map(move |(hit, field)| batch.clear_all(field, row).map(move |v| (hit, v.expose())));
+    values.filter(|(hit, value)| *hit != Hit::DateOfBirth || value.len() >= MIN_BIRTH_DATE_BYTES)
 }
 
 /// Scrubs the free texts of every open row.
@@ -97,6 +103,14 @@ pub fn free_texts<'a>(batch: &Batch<'a, Clear>, routes: &[Route], rules: &Rules,
         {
             out.scrubbed_names.push((row as u32, span));
         }
+        if tenant.special_categories
+            && (sent || route.primary != Primary::None)
+            && let Some((category, field)) = special_label(batch, row, rules)
+        {
+            out.special.push((row as u32, category, field));
+            rejected.push(Rejected { row: batch.heads[row].input, reason: Reason::SpecialCategory, field: Some(field) });
+            continue;
+        }
         let prose = batch.heads[row].category == Category::Feedback || !batch.customs(row).is_empty();
         if prose && route.primary == Primary::Full {
             out.row(batch, row, tenant, rules, &own, rejected);
@@ -121,6 +135,16 @@ fn left_to_scrub<'o, 'a>(text: &str, own: &'o OwnValues<'a>) -> &'o [Own<'a>] {
 /// Whether an event name is a word of the trade or of the tenant's settings: a person may be called `Search`, the event still is a search.
 fn is_vocabulary(name: &str, tenant: &TenantRules) -> bool {
     Canonical::read(name).is_some() || tenant.destinations.iter().any(|d| d.config.lists(name))
+}
+
+/// A special category that the event's name or the page's path speaks of, words set apart by whatever is no letter or digit.
+fn special_label(batch: &Batch<'_, Clear>, row: usize, rules: &Rules) -> Option<(SpecialCategory, Field)> {
+    [Field::EventName, Field::Url].into_iter().find_map(|field| {
+        let text = batch.clear(field, row).expose();
+        let text = percent_decode_str(&text[..text.find(['?', '#']).unwrap_or(text.len())]).decode_utf8_lossy();
+        let words: String = text.chars().map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect();
+        special_category(&words, None, &rules.special_terms).map(|category| (category, field))
+    })
 }
 
 /// Whether a short text could hold anything that the scrub finds: a quick look that saves the long one.
@@ -305,5 +329,41 @@ mod tests {
             let of = |topic: &str| out.iter().find(|w| w.topic == topic).map(|w| w.json()["event_name"].clone());
             assert_eq!((of("acme.events"), of("acme.dest.meta")), (Some(json!(record)), Some(json!(sent))), "{name}");
         }
+    }
+
+    #[test]
+    fn a_date_of_birth_leaves_texts_as_it_came_and_other_dates_stay() {
+        let rules = rules("custom = ['note']\n");
+        let row = |birth: &str, note: &str| {
+            let user = json!({"date_of_birth": birth, "email": "grace@a.example"});
+            let consent = json!({"analytics": true});
+            json!({
+                "event_id": "e", "event_name": "n", "event_time": NOW, "user": user, "custom": {"note": note}, "consent": consent,
+            })
+        };
+        for (birth, note, want) in [
+            ("1990-01-02", "born 1990-01-02, here since 2012-03-04", "born [date_of_birth], here since 2012-03-04"),
+            ("02.01.1990", "born 02.01.1990", "born [date_of_birth]"),
+            ("1990", "since 1990", "since 1990"),
+        ] {
+            let out = written(&rules, &transform(&records(&[row(birth, note).to_string()]), &rules, &assets(), NOW));
+            assert_eq!(out[0].json()["custom"]["note"], json!(want), "{birth}");
+        }
+    }
+
+    #[test]
+    fn names_and_paths_that_tell_of_a_special_category_are_held_back() {
+        let told = |special: bool, name: &str, url: &str| {
+            let rules = rules(&format!("special_categories = {special}\n"));
+            let row = json!({"event_id": "e", "event_name": name, "event_time": NOW, "url": url, "consent": {"analytics": true}});
+            let out = written(&rules, &transform(&records(&[row.to_string()]), &rules, &assets(), NOW));
+            let quarantined = out.iter().find(|w| w.topic == "acme.quarantine").map(|w| w.json()["field"].clone());
+            assert!(quarantined.is_none() || out.iter().all(|w| w.topic == "acme.quarantine" || w.topic == "acme.notices"));
+            quarantined
+        };
+        assert_eq!(told(true, "diagnosed_with_cancer", ""), Some(json!("event_name")));
+        assert_eq!(told(true, "n", "https://a.example/stories/I-was-diagnosed-with%20cancer?x=y"), Some(json!("url")));
+        assert_eq!(told(true, "page_view", "https://a.example/oncology/visit?q=diagnosed+with+cancer"), None);
+        assert_eq!(told(false, "diagnosed_with_cancer", ""), None);
     }
 }

@@ -311,7 +311,8 @@ impl Twin<'_> {
             }
         }
         own.push((Hit::Ip, address_of(self.row)));
-        own.retain(|(_, v)| v.len() > 1);
+        own.push((Hit::DateOfBirth, text(self.row, "user.date_of_birth")));
+        own.retain(|(hit, v)| v.len() > if *hit == Hit::DateOfBirth { 5 } else { 1 });
         own
     }
 

@@ -199,7 +199,9 @@ fn find_phone(text: &str) -> Option<(usize, usize)> {
         let separated = digits < end - at;
         let plus = at > 0 && bytes[at - 1] == b'+' || at > 1 && bytes[at - 2..at] == *b"+(";
         let min = if plus { PHONE_DIGITS_MIN } else { 9 - usize::from(separated) };
-        if (min..=PHONE_DIGITS_MAX).contains(&digits) && !(separated && is_date(&bytes[at..end])) {
+        if (min..=PHONE_DIGITS_MAX).contains(&digits)
+            && !(separated && (is_date(&bytes[at..end]) || !plus && is_dated_version(&bytes[at..end])))
+        {
             let opening = bytes[..at].iter().rev().take_while(|b| matches!(b, b'+' | b'(')).count();
             return Some((at - opening, end));
         }
@@ -231,6 +233,19 @@ fn is_date(run: &[u8]) -> bool {
     let year = |y: u32| (1900..2100).contains(&y);
     let day_month = |x: u32, y: u32| (1..=31).contains(&x) && (1..=31).contains(&y) && x.min(y) <= 12;
     (year(a) && day_month(b, c)) || (year(c) && day_month(a, b))
+}
+
+/// A release named by its day: `2.20110530`, `2.20101014.3063`.
+fn is_dated_version(run: &[u8]) -> bool {
+    let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|t| t.parse::<u32>().ok());
+    let is_day = |part: &[u8]| {
+        let day = number(part).map(|n| (n / 10_000, n / 100 % 100, n % 100));
+        part.len() == 8 && day.is_some_and(|(y, m, d)| (1990..2050).contains(&y) && (1..=12).contains(&m) && (1..=31).contains(&d))
+    };
+    let parts: Vec<&[u8]> = run.split(|b| *b == b'.').collect();
+    let days = parts.iter().filter(|part| is_day(part)).count();
+    let short = parts.iter().filter(|part| part.len() <= 4 && number(part).is_some()).count();
+    days == 1 && parts.len() > 1 && days + short == parts.len()
 }
 
 /// A UUID anywhere in the text.
@@ -305,6 +320,12 @@ mod tests {
             ("/blog/internationalisation-considerations", "/blog/internationalisation-considerations"),
             ("/S%C3%A3o-Paulo/caf%C3%A9", "/S%C3%A3o-Paulo/caf%C3%A9"),
             ("/p/12345678", "/p/12345678"),
+            ("/f/tool-2.20110530.tar.gz", "/f/tool-2.20110530.tar.gz"),
+            ("/f/tool-2.20101014.3063.zip", "/f/tool-2.20101014.3063.zip"),
+            ("/f/2.20117030", "/f/:phone"),
+            ("/f/+2.20110530", "/f/:phone"),
+            ("/f/212.20110530.20120530", "/f/212.20110530.20120530"),
+            ("/f/2.20110530-12", "/f/:phone"),
             ("//a//", "//a//"),
         ] {
             assert_eq!(with(push_path, path), expected, "{path}");

@@ -34,11 +34,13 @@ pub enum Hit {
     City,
     /// A known value of the row: the tenant's own id of the person.
     ExternalId,
+    /// A known value of the row: the date of birth, as it came.
+    DateOfBirth,
 }
 
 impl Hit {
     /// Every kind, in order.
-    pub const ALL: [Hit; 15] = [
+    pub const ALL: [Hit; 16] = [
         Hit::Email,
         Hit::Phone,
         Hit::Card,
@@ -54,6 +56,7 @@ impl Hit {
         Hit::Street,
         Hit::City,
         Hit::ExternalId,
+        Hit::DateOfBirth,
     ];
 
     /// What stands in the text in place of the value.
@@ -75,6 +78,7 @@ impl Hit {
             Hit::Street => "[street]",
             Hit::City => "[city]",
             Hit::ExternalId => "[external_id]",
+            Hit::DateOfBirth => "[date_of_birth]",
         }
     }
 
