@@ -28,6 +28,8 @@ enum Command {
     Run(UntilCaughtUp),
     /// Enforce every window: tombstones, and the bytes really gone.
     Retain(UntilCaughtUp),
+    /// Count events by hour and day, anonymously: no count is of few people.
+    Aggregate(UntilCaughtUp),
     /// Show every governed topic: window, horizon, oldest record, next due, pending.
     Status {
         /// One tenant only.
@@ -170,6 +172,7 @@ fn call(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(flags) => commands::run::run(config()?, flags.until_caught_up),
         Command::Retain(flags) => commands::retain::retain(&config()?, flags.until_caught_up),
+        Command::Aggregate(flags) => commands::aggregate::aggregate(&config()?, flags.until_caught_up),
         Command::Status { tenant, json } => commands::status::status(&config()?, tenant.as_ref(), json),
         Command::Topics { action: TopicsAction::Apply { dry_run, missing_only } } => {
             commands::topics::apply(&config()?, dry_run, missing_only)

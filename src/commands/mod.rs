@@ -1,5 +1,6 @@
 //! One journey each, wiring only.
 
+pub mod aggregate;
 pub mod demo;
 pub mod generate;
 pub mod keys;

@@ -94,6 +94,9 @@ impl Config {
             plain(&self.topics.directives, "what is in force", 1, settings::directives()),
             plain(&self.topics.audit, "audit, kept twelve months", 1, settings::deleted(AUDIT_MS, broker)),
         ];
+        if self.tenant.iter().any(|t| t.benchmarks) {
+            plans.push(plain(&self.topics.benchmarks, "counts over several tenants", 1, settings::aggregates()));
+        }
         let mut faults = Vec::new();
         for tenant in &self.tenant {
             let mut by_age = |name: String, what: &str, window: Result<i64, String>, faults: &mut Vec<String>| match window {

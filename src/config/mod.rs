@@ -1,6 +1,7 @@
 //! What people write in `config.toml`: text, units in the values, every unknown field refused. `compile` turns it into rules.
 
 pub mod compile;
+pub mod derive;
 pub mod destinations;
 pub mod governed;
 pub mod kafka;
@@ -26,6 +27,10 @@ pub struct Config {
     pub run: RunConfig,
     /// The retention job.
     pub retain: RetainConfig,
+    /// The job that counts.
+    pub aggregate: derive::AggregateConfig,
+    /// The job that puts sessions together.
+    pub sessions: derive::SessionsConfig,
     /// Keys.
     pub keys: KeysConfig,
     /// GeoIP.
@@ -156,6 +161,8 @@ pub struct OwnTopicsConfig {
     pub directives: String,
     /// The audit.
     pub audit: String,
+    /// Counts over several tenants, none of them named.
+    pub benchmarks: String,
     /// Partitions of topics that `topics apply` makes.
     pub partitions: u16,
     /// Replicas of topics that `topics apply` makes.
@@ -164,7 +171,13 @@ pub struct OwnTopicsConfig {
 
 impl Default for OwnTopicsConfig {
     fn default() -> Self {
-        OwnTopicsConfig { directives: "lethe.directives".into(), audit: "lethe.audit".into(), partitions: 4, replication_factor: 3 }
+        OwnTopicsConfig {
+            directives: "lethe.directives".into(),
+            audit: "lethe.audit".into(),
+            benchmarks: "lethe.benchmarks".into(),
+            partitions: 4,
+            replication_factor: 3,
+        }
     }
 }
 
@@ -198,15 +211,14 @@ impl Config {
         self.kafka.validate(&mut faults);
         self.run.validate(&mut faults);
         self.retain.validate(&mut faults);
-        for (field, value) in [("run.group", &self.run.group), ("retain.group", &self.retain.group)] {
-            if value.is_empty() {
-                faults.push(format!("{field}: must not be empty"));
-            }
-        }
-        if self.run.group == self.retain.group {
-            faults.push("retain.group: must differ from run.group".into());
-        }
-        for (field, value) in [("topics.directives", &self.topics.directives), ("topics.audit", &self.topics.audit)] {
+        self.aggregate.validate(&mut faults);
+        self.sessions.validate(&mut faults);
+        self.check_groups(&mut faults);
+        for (field, value) in [
+            ("topics.directives", &self.topics.directives),
+            ("topics.audit", &self.topics.audit),
+            ("topics.benchmarks", &self.topics.benchmarks),
+        ] {
             if !is_topic_name(value) {
                 faults.push(format!("{field}: is not a topic name"));
             }
@@ -230,6 +242,24 @@ impl Config {
             faults.extend(self.governed().err().into_iter().flatten());
         }
         faults
+    }
+
+    /// Each job has a consumer group of its own.
+    fn check_groups(&self, faults: &mut Vec<String>) {
+        let groups = [
+            ("run.group", &self.run.group),
+            ("retain.group", &self.retain.group),
+            ("aggregate.group", &self.aggregate.group),
+            ("sessions.group", &self.sessions.group),
+        ];
+        for (i, (field, value)) in groups.iter().enumerate() {
+            if value.is_empty() {
+                faults.push(format!("{field}: must not be empty"));
+            }
+            for (other, _) in groups[..i].iter().filter(|(_, same)| same == value) {
+                faults.push(format!("{field}: must differ from {other}"));
+            }
+        }
     }
 
     /// No topic may belong to two tenants, or be read and written.

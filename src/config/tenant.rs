@@ -112,6 +112,9 @@ pub struct TenantConfig {
     /// Clear network identifiers are kept in `T.network`, for the network window; default: where the profile has a network window.
     #[serde(default)]
     pub network: Option<bool>,
+    /// Its daily counts go, with those of at least four others, into `lethe.benchmarks`.
+    #[serde(default)]
+    pub benchmarks: bool,
     /// Rows that speak of a special category are held back; default by profile.
     #[serde(default)]
     pub special_categories: Option<bool>,

@@ -2,6 +2,7 @@
 //!
 //! Source: Apache Avro 1.12 specification, "Binary encoding", over the layout of `schemas/record/record.avsc`; apache-avro is the oracle below.
 
+use crate::derive::avro::Bytes;
 use crate::derive::money::Micros;
 use crate::model::pseudonym::Epoch;
 
@@ -11,6 +12,8 @@ const PREFIX: usize = 10;
 /// What is read of one record. Absent text is empty. No `Debug`: pseudonyms are personal data.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Event<'a> {
+    /// Pseudonym of the event id, or the id itself.
+    pub event_id: &'a str,
     /// `purchase`.
     pub event_name: &'a str,
     /// When it happened. Units: ms since the epoch.
@@ -52,7 +55,7 @@ pub fn read<'a>(prefix: &[u8], bytes: &'a [u8]) -> Option<Event<'a>> {
         return None;
     }
     let mut body = Bytes(bytes.strip_prefix(prefix)?);
-    body.text()?; // event_id
+    let event_id = body.text()?;
     body.text()?; // category
     let event_name = body.optional_text()?;
     let occurred_at_ms = body.long()?;
@@ -80,57 +83,10 @@ pub fn read<'a>(prefix: &[u8], bytes: &'a [u8]) -> Option<Event<'a>> {
         _ => return None,
     };
     let currency = body.optional_text()?;
-    Some(Event { event_name, occurred_at_ms, subject, epoch, country, device_class, host, path, campaign, value, currency })
+    Some(Event { event_id, event_name, occurred_at_ms, subject, epoch, country, device_class, host, path, campaign, value, currency })
 }
 
-/// What is left to read.
-struct Bytes<'a>(&'a [u8]);
-
-impl<'a> Bytes<'a> {
-    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
-        let (head, rest) = self.0.split_at_checked(n)?;
-        self.0 = rest;
-        Some(head)
-    }
-
-    fn long(&mut self) -> Option<i64> {
-        let mut z = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.take(1)?[0];
-            z |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some((z >> 1) as i64 ^ -((z & 1) as i64));
-            }
-        }
-        None
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        let n = usize::try_from(self.long()?).ok()?;
-        std::str::from_utf8(self.take(n)?).ok()
-    }
-
-    /// The branch of `["null", …]`.
-    fn is_there(&mut self) -> Option<bool> {
-        match self.long()? {
-            0 => Some(false),
-            1 => Some(true),
-            _ => None,
-        }
-    }
-
-    fn optional_text(&mut self) -> Option<&'a str> {
-        if self.is_there()? { self.text() } else { Some("") }
-    }
-
-    fn optional_texts<const N: usize>(&mut self) -> Option<[&'a str; N]> {
-        let mut texts = [""; N];
-        for text in &mut texts {
-            *text = self.optional_text()?;
-        }
-        Some(texts)
-    }
-
+impl Bytes<'_> {
     fn skip_identifiers(&mut self) -> Option<()> {
         loop {
             match self.long()? {
@@ -274,6 +230,7 @@ mod tests {
             let e = read(&MARK, &bytes).unwrap();
             let if_there = |is: bool, i: usize| if is { t[i].as_str() } else { "" };
             prop_assert_eq!((e.event_name, e.occurred_at_ms, e.subject, e.epoch), (t[16].as_str(), at, t[17].as_str(), Epoch(epoch)));
+            prop_assert_eq!(e.event_id, t[0].as_str());
             prop_assert_eq!((e.country, e.device_class), (if_there(there[8], 3), if_there(there[9], 6)));
             prop_assert_eq!((e.host, e.path), (if_there(there[10], 7), if_there(there[10], 8)));
             for (i, part) in e.campaign.iter().enumerate() {

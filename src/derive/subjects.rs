@@ -5,11 +5,20 @@
 
 use crate::model::pseudonym::Epoch;
 use datasketches::hll::{HllType, HllUnion};
+use std::hash::{DefaultHasher, Hasher};
 
 /// log2 of the sketch's registers.
 const LG_REGISTERS: u8 = 12;
 /// Relative standard error of a count from the sketch, as a union has it. Source: Apache DataSketches, "HLL sketch", 1.04 / √registers.
 pub const SKETCH_ERROR: f64 = 0.016_25;
+
+/// 64 bits of a text. The same within a process; not for keeping.
+#[must_use]
+pub fn hash(text: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text);
+    hasher.finish()
+}
 
 /// A subject as it is counted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +28,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// `hash`: 64 bits of the subject's pseudonym.
+    /// `hash`: 64 bits of the subject's pseudonym, see [`hash`].
     #[must_use]
     pub fn new(epoch: Epoch, hash: u64) -> Subject {
         Subject { epoch: epoch.0, hash }

@@ -114,6 +114,8 @@ pub struct Lent<'m> {
     pub stored_at_ms: i64,
     /// Its key; empty for none.
     pub key: &'m [u8],
+    /// Its value; `None` for a null value.
+    pub value: Option<&'m [u8]>,
     /// How long its value is; `None` for a null value.
     pub value_bytes: Option<usize>,
     /// Its header `lethe`.
@@ -195,6 +197,7 @@ impl RawConsumer {
                 offset: message.offset(),
                 stored_at_ms: message.timestamp().to_millis().unwrap_or(0),
                 key: message.key().unwrap_or_default(),
+                value: message.payload(),
                 value_bytes: message.payload().map(<[u8]>::len),
                 header,
             });
@@ -212,6 +215,16 @@ impl RawConsumer {
     pub fn assignment(&self) -> Result<Vec<Place>, Fault> {
         let list = self.consumer.assignment().map_err(|e| Fault::of_request("assignment", &e))?;
         Ok(list.elements().iter().filter_map(|e| Some((*self.index.get(e.topic())?, e.partition()))).collect())
+    }
+
+    /// Reads these partitions from these offsets on, in no group; from the beginning where there is none. Errors: Kafka's.
+    pub fn assign(&self, places: &[(Place, Option<i64>)]) -> Result<(), Fault> {
+        let mut list = TopicPartitionList::with_capacity(places.len());
+        for (place, offset) in places {
+            let offset = offset.map_or(Offset::Beginning, Offset::Offset);
+            list.add_partition_offset(self.source(place.0), place.1, offset).map_err(|e| Fault::of_request("assign", &e))?;
+        }
+        self.consumer.assign(&list).map_err(|e| Fault::of_request("assign", &e))
     }
 
     /// Which partitions are new since the last call: they begin where the group had committed, without being told.

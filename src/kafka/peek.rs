@@ -25,6 +25,10 @@ pub struct Standing<'m> {
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
+    /// The key; empty for none.
+    pub key: &'m [u8],
+    /// Its header `lethe`.
+    pub header: Option<&'m [u8]>,
     /// The value; empty for a tombstone.
     pub value: &'m [u8],
     /// When the event happened, if the record says so in its header. Units: ms since the epoch.
@@ -72,6 +76,23 @@ impl Peek {
         Ok(ends)
     }
 
+    /// Where each partition of a topic holds the first record that was stored at a time or later. Shape: partitions that hold none are left out.
+    ///
+    /// Units: ms since the epoch. Errors: the brokers do not answer.
+    pub fn since(&self, topic: &str, partitions: u32, at_ms: i64) -> Result<Places, Fault> {
+        let mut list = TopicPartitionList::new();
+        for partition in 0..partitions as i32 {
+            let added = list.add_partition_offset(topic, partition, Offset::Offset(at_ms.max(0)));
+            added.map_err(|e| Fault::of_request(topic, &e))?;
+        }
+        let found = self.consumer.offsets_for_times(list, REQUEST_TIMEOUT).map_err(|e| Fault::of_request(topic, &e))?;
+        let there = found.elements().into_iter().filter_map(|e| match e.offset() {
+            Offset::Offset(offset) => Some(((e.topic().to_owned(), e.partition()), offset)),
+            _ => None,
+        });
+        Ok(there.collect())
+    }
+
     /// Gives every committed record from these places on, until each partition's end. Errors: the brokers fall silent.
     pub fn read(&self, from: &Places, mut each: impl FnMut(&Standing<'_>)) -> Result<(), Fault> {
         let mut list = TopicPartitionList::with_capacity(from.len());
@@ -101,6 +122,8 @@ fn standing<'m>(message: &'m BorrowedMessage<'_>) -> Standing<'m> {
         topic: message.topic(),
         partition: message.partition(),
         offset: message.offset(),
+        key: message.key().unwrap_or_default(),
+        header: ours,
         value: message.payload().unwrap_or_default(),
         occurred_at_ms: ours.and_then(header::Header::read).map(|h| h.occurred_at_ms),
     }

@@ -73,6 +73,15 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     ("lethe_retention_rolls_total", "counter", "Roll records written to idle partitions, by tenant and topic."),
     ("lethe_retention_look_seconds", "histogram", "Time of one look at all partitions: what a tick costs when nothing is due."),
     ("lethe_retention_faults_total", "counter", "Turns that failed and were taken up again."),
+    ("lethe_aggregate_active", "gauge", "1 in the one process that counts, 0 in those that stand by."),
+    ("lethe_aggregate_events_total", "counter", "Events read, by tenant and outcome: counted, duplicate, late, published, unreadable."),
+    ("lethe_aggregate_cells_total", "counter", "Counts published, by tenant (`-`: benchmarks)."),
+    ("lethe_aggregate_open_days", "gauge", "Days that are still counted, by tenant: two around midnight, more only while it catches up."),
+    (
+        "lethe_aggregate_behind_seconds",
+        "gauge",
+        "How long ago the last published hour ended, by tenant: an hour and the lateness, at least.",
+    ),
     ("lethe_directives_unreadable", "gauge", "Records of lethe.directives that could not be read."),
 ];
 

@@ -31,6 +31,7 @@ mod bad_config;
 mod broker_answers;
 mod broker_gone;
 mod canary;
+mod counts_are_published_once;
 mod crash_between_produce_and_commit;
 mod demo;
 mod forwarder_is_refused;

@@ -87,7 +87,7 @@ impl Retain<'_> {
             }
             met += 1;
             let came = consumer.lend(wait, |lent| {
-                let Lent { place, offset, stored_at_ms, key, value_bytes, header } = lent;
+                let Lent { place, offset, stored_at_ms, key, value_bytes, header, .. } = lent;
                 let next = Next { place, offset, stored_at_ms, key, value_bytes, header };
                 result = meet(consumer, governed, partitions, &mut batch, &next, clock_ms);
             })?;

@@ -50,7 +50,7 @@ impl Invocation {
         invocation.command.arg("--config").arg(file);
         let [port] = free_ports();
         invocation.http = format!("127.0.0.1:{port}");
-        for field in ["LETHE_RUN__HTTP", "LETHE_RETAIN__HTTP"] {
+        for field in ["LETHE_RUN__HTTP", "LETHE_RETAIN__HTTP", "LETHE_AGGREGATE__HTTP", "LETHE_SESSIONS__HTTP"] {
             invocation.command.env(field, &invocation.http);
         }
         invocation

@@ -12,6 +12,7 @@ pub mod keeper;
 pub mod lethe;
 pub mod metrics;
 pub mod outside;
+pub mod pseudonymised;
 pub mod python;
 pub mod scene;
 pub mod wait;

@@ -1,0 +1,382 @@
+//! The sessions of one partition that can still change: events in, upserts and tombstones out.
+//!
+//! Whether an event is late is decided by the record alone: stored more than the lateness after it occurred. A session can therefore be
+//! forgotten once something was stored later than its end, the gap and the lateness: nothing that is yet to come can join it, and a replay of
+//! one of its events would be late. So what is in memory, and what is lost with it and read back from the topic, never changes a result.
+
+use crate::derive::record::Event;
+use crate::derive::session::{Session, event_hash};
+use crate::model::pseudonym::Pseudonym;
+use crate::model::time::SECOND_MS;
+use std::collections::{BTreeMap, HashMap};
+
+/// No event is from before or after. Units: ms from the epoch.
+const TIME_MS_MAX: u64 = 250_000_000_000_000;
+/// How finely the time of forgetting is kept. Units: ms.
+const TICK_MS: i64 = 30 * SECOND_MS;
+
+/// What the operator decided. Units: ms.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// So much silence ends a session.
+    pub gap_ms: i64,
+    /// How long after it occurred an event may be stored.
+    pub lateness_ms: i64,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// It is in a session.
+    Counted,
+    /// It was there before.
+    Duplicate,
+    /// It was stored too long after it occurred.
+    Late,
+    /// It is nobody's.
+    Anonymous,
+}
+
+impl Outcome {
+    /// The metric's label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Counted => "counted",
+            Outcome::Duplicate => "duplicate",
+            Outcome::Late => "late",
+            Outcome::Anonymous => "anonymous",
+        }
+    }
+}
+
+/// A session, and whether the topic has it.
+struct Held {
+    session: Session,
+    /// It differs from the topic.
+    touched: bool,
+    /// The topic has a version of it.
+    written: bool,
+}
+
+#[derive(Default)]
+struct Subject {
+    /// In the order of time, more than the gap apart.
+    sessions: Vec<Held>,
+    /// Ids of sessions that became parts of others, or were erased.
+    gone: Vec<u64>,
+    /// It stands in the list of touched subjects.
+    touched: bool,
+    /// It stands in the queue of what to forget.
+    queued: bool,
+}
+
+/// The open sessions of one partition. No `Debug`: pseudonyms are personal data.
+pub struct Sessions {
+    rules: Rules,
+    subjects: HashMap<Box<str>, Subject>,
+    touched: Vec<Box<str>>,
+    /// Subjects by when they are next looked at.
+    queue: BTreeMap<i64, Vec<Box<str>>>,
+    read_until_ms: i64,
+}
+
+impl Sessions {
+    /// None, at a partition that had been read up to what was stored then. Units: ms since the epoch.
+    #[must_use]
+    pub fn new(rules: Rules, read_until_ms: i64) -> Sessions {
+        Sessions { rules, subjects: HashMap::new(), touched: Vec::new(), queue: BTreeMap::new(), read_until_ms }
+    }
+
+    /// Up to when the partition has been read. Units: ms since the epoch.
+    #[must_use]
+    pub fn read_until_ms(&self) -> i64 {
+        self.read_until_ms
+    }
+
+    /// Sessions that end before this cannot change any more. Units: ms since the epoch.
+    #[must_use]
+    pub fn settled_ms(&self) -> i64 {
+        self.read_until_ms.saturating_sub(self.rules.gap_ms).saturating_sub(self.rules.lateness_ms)
+    }
+
+    /// A record, whatever it was, has been read. Units: ms since the epoch.
+    pub fn passed(&mut self, stored_at_ms: i64) {
+        self.read_until_ms = self.read_until_ms.max(stored_at_ms);
+    }
+
+    /// Takes one version of a session back from the topic, in the order in which they stand there; `None`: a tombstone.
+    pub fn restore(&mut self, subject: &str, id: u64, session: Option<Session>) {
+        let settled_ms = self.settled_ms();
+        if session.is_none() && !self.subjects.contains_key(subject) {
+            return;
+        }
+        let held = self.subjects.entry(subject.into()).or_default();
+        held.sessions.retain(|h| h.session.id != id);
+        if let Some(session) = session.filter(|s| s.end_ms >= settled_ms) {
+            let at = held.sessions.partition_point(|h| h.session.start_ms < session.start_ms);
+            held.sessions.insert(at, Held { session, touched: false, written: true });
+        }
+        self.settle(subject);
+    }
+
+    /// Takes one event. `stored_at_ms`: the broker's time of it. Units: ms since the epoch.
+    pub fn take(&mut self, event: &Event<'_>, identifiers: impl Iterator<Item = Pseudonym>, stored_at_ms: i64) -> Outcome {
+        self.passed(stored_at_ms);
+        if event.is_anonymous() {
+            return Outcome::Anonymous;
+        }
+        let at_ms = event.occurred_at_ms;
+        if at_ms.unsigned_abs() > TIME_MS_MAX || stored_at_ms - at_ms > self.rules.lateness_ms {
+            return Outcome::Late;
+        }
+        if !self.subjects.contains_key(event.subject) {
+            self.subjects.insert(event.subject.into(), Subject::default());
+        }
+        let Some(subject) = self.subjects.get_mut(event.subject) else { return Outcome::Late };
+        let hash = event_hash(event.event_id);
+        if subject.sessions.iter().any(|held| held.session.seen.contains(&hash)) {
+            return Outcome::Duplicate;
+        }
+        subject.add(Session::of(event, identifiers.collect()), self.rules.gap_ms);
+        if !std::mem::replace(&mut subject.touched, true) {
+            self.touched.push(event.subject.into());
+        }
+        self.settle(event.subject);
+        Outcome::Counted
+    }
+
+    /// Gives what differs from the topic since the last call: subject, session id, and the session or, of one that is gone, none.
+    pub fn drain(&mut self, mut each: impl FnMut(&str, u64, Option<&Session>)) {
+        for name in std::mem::take(&mut self.touched) {
+            let Some(subject) = self.subjects.get_mut(&name) else { continue };
+            subject.touched = false;
+            subject.gone.drain(..).for_each(|id| each(&name, id, None));
+            for held in subject.sessions.iter_mut().filter(|held| held.touched) {
+                (held.touched, held.written) = (false, true);
+                each(&name, held.session.id, Some(&held.session));
+            }
+            self.settle(&name);
+        }
+        self.forget_settled();
+    }
+
+    /// Drops the sessions of the erased. `is_erased`: whether an identifier is, up to a time. Units: ms since the epoch.
+    pub fn erase(&mut self, is_erased: impl Fn(&Pseudonym, i64) -> bool) {
+        for (name, subject) in &mut self.subjects {
+            let before = subject.sessions.len();
+            let gone = &mut subject.gone;
+            subject.sessions.retain(|held| {
+                let erased = held.session.identifiers.iter().any(|p| is_erased(p, held.session.start_ms));
+                if erased && held.written {
+                    gone.push(held.session.id);
+                }
+                !erased
+            });
+            if subject.sessions.len() < before && !std::mem::replace(&mut subject.touched, true) {
+                self.touched.push(name.clone());
+            }
+        }
+    }
+
+    /// How many sessions are held.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.subjects.values().map(|s| s.sessions.len()).sum()
+    }
+
+    /// Sees to it that a subject is looked at once its first session can be forgotten.
+    fn settle(&mut self, name: &str) {
+        let Some(subject) = self.subjects.get_mut(name).filter(|s| !s.queued) else { return };
+        let first_ms = subject.sessions.iter().map(|h| h.session.end_ms).min().unwrap_or(i64::MIN);
+        subject.queued = true;
+        self.queue.entry(first_ms.div_euclid(TICK_MS)).or_default().push(name.into());
+    }
+
+    fn forget_settled(&mut self) {
+        let settled_ms = self.settled_ms();
+        while let Some(entry) = self.queue.first_entry().filter(|entry| *entry.key() < settled_ms.div_euclid(TICK_MS)) {
+            for name in entry.remove() {
+                let Some(subject) = self.subjects.get_mut(&name) else { continue };
+                subject.queued = false;
+                subject.sessions.retain(|h| h.touched || h.session.end_ms >= settled_ms);
+                if subject.sessions.is_empty() && !subject.touched {
+                    self.subjects.remove(&name);
+                } else if !subject.sessions.is_empty() {
+                    self.settle(&name);
+                }
+            }
+        }
+    }
+}
+
+impl Subject {
+    /// Adds a session of one event, which extends one that is near, or joins the two that it lies between.
+    fn add(&mut self, new: Session, gap_ms: i64) {
+        let near = |held: &Held| new.start_ms - held.session.end_ms <= gap_ms && held.session.start_ms - new.end_ms <= gap_ms;
+        let Some(first) = self.sessions.iter().position(near) else {
+            let at = self.sessions.partition_point(|h| h.session.start_ms < new.start_ms);
+            return self.sessions.insert(at, Held { session: new, touched: true, written: false });
+        };
+        let second = self.sessions.get(first + 1).is_some_and(near).then(|| self.sessions.remove(first + 1));
+        let held = &mut self.sessions[first];
+        held.touched = true;
+        held.session.join(new);
+        if let Some(later) = second {
+            // The earlier one keeps its key.
+            if later.written {
+                self.gone.push(later.session.id);
+            }
+            held.session.join(later.session);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::pseudonym::Epoch;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    const RULES: Rules = Rules { gap_ms: 100, lateness_ms: 400 };
+    const SUBJECTS: [&str; 3] = ["1.a", "1.b", "-x"];
+
+    /// Event id, subject, when it occurred and was stored.
+    type Row = (u16, usize, i64, i64);
+
+    fn event<'e>(id: &'e str, path: &'e str, row: Row) -> Event<'e> {
+        Event {
+            event_id: id,
+            event_name: "view",
+            occurred_at_ms: row.2,
+            subject: SUBJECTS[row.1],
+            epoch: Epoch(1),
+            country: "",
+            device_class: "",
+            host: "",
+            path,
+            campaign: [if row.0.is_multiple_of(3) { path } else { "" }, "", "", "", "", ""],
+            value: None,
+            currency: "",
+        }
+    }
+
+    fn rows() -> impl Strategy<Value = Vec<Row>> {
+        // An event that comes twice occurred once.
+        proptest::collection::vec((0u16..60, 0usize..3, 0i64..60), 0..60).prop_map(|rows| {
+            let at = |id: u16| i64::from(id) * 37 % 120 * 20;
+            let mut stored: Vec<Row> = rows.into_iter().map(|(id, s, late)| (id * 4 + s as u16, s, at(id), at(id) + late * 10)).collect();
+            stored.sort_by_key(|row| row.3);
+            stored
+        })
+    }
+
+    /// Start, end, events, entry, exit and campaign of each session, by subject.
+    type Shape = BTreeMap<(String, i64), (i64, u64, Option<String>, Option<String>, Option<String>)>;
+
+    fn naive(rows: &[Row]) -> Shape {
+        let mut shape = Shape::new();
+        for (s, subject) in SUBJECTS.iter().enumerate().take(2) {
+            let mut seen = BTreeSet::new();
+            let mut events: Vec<&Row> = rows.iter().filter(|r| r.1 == s && r.3 - r.2 <= RULES.lateness_ms && seen.insert(r.0)).collect();
+            events.sort_by_key(|r| r.2);
+            for session in events.chunk_by(|a, b| b.2 - a.2 <= RULES.gap_ms) {
+                let path = |r: &Row| format!("/{}", r.0);
+                // Of several at one time: the first that came is the entry, the last the exit (the sort keeps their order).
+                let campaign = session.iter().find(|r| r.0.is_multiple_of(3)).map(|r| path(r));
+                let (first, last) = (session[0], session[session.len() - 1]);
+                shape.insert((subject.to_string(), first.2), (last.2, session.len() as u64, Some(path(first)), Some(path(last)), campaign));
+            }
+        }
+        shape
+    }
+
+    fn shape(topic: &BTreeMap<(String, u64), Session>) -> Shape {
+        let text = |texts: &[Box<str>], i: usize| texts[i].to_string();
+        let shapes = topic.iter().map(|((subject, _), s)| {
+            let entry = s.entry.as_ref().map(|p| text(&p.texts, 1));
+            let exit = s.exit.as_ref().map(|p| text(&p.texts, 1));
+            let campaign = s.campaign.as_ref().map(|c| text(&c.texts, 0));
+            ((subject.clone(), s.start_ms), (s.end_ms, s.events, entry, exit, campaign))
+        });
+        shapes.collect()
+    }
+
+    proptest! {
+        #[test]
+        fn equals_the_model_however_it_is_cut_and_however_often_it_dies(rows in rows(), batch in 1usize..12, dies in 0usize..4) {
+            let mut topic: BTreeMap<(String, u64), Session> = BTreeMap::new();
+            let mut sessions = Sessions::new(RULES, i64::MIN);
+            for (n, some) in rows.chunks(batch).enumerate() {
+                for row in some {
+                    let (id, path) = (format!("e{}", row.0), format!("/{}", row.0));
+                    sessions.take(&event(&id, &path, *row), std::iter::once(Pseudonym([row.0 as u8; 16])), row.3);
+                }
+                let mut changes = 0;
+                sessions.drain(|subject, id, session| {
+                    changes += 1;
+                    let key = (subject.to_owned(), id);
+                    match session {
+                        None => assert!(topic.remove(&key).is_some(), "a tombstone for nothing"),
+                        Some(session) => drop(topic.insert(key, session.clone())),
+                    }
+                });
+                prop_assert!(changes <= 2 * some.len());
+                if dies > 0 && n % dies == 0 {
+                    sessions = Sessions::new(RULES, sessions.read_until_ms());
+                    for ((subject, id), session) in &topic {
+                        sessions.restore(subject, *id, Some(session.clone()));
+                    }
+                }
+            }
+            prop_assert_eq!(shape(&topic), naive(&rows));
+        }
+    }
+
+    fn one(id: &str, at_ms: i64) -> Event<'_> {
+        event(id, "/", (1, 0, at_ms, at_ms))
+    }
+
+    fn changes(sessions: &mut Sessions) -> Vec<(u64, Option<u64>)> {
+        let mut all = Vec::new();
+        sessions.drain(|_, id, session| all.push((id, session.map(|s| s.events))));
+        all
+    }
+
+    #[test]
+    fn a_late_event_that_bridges_two_sessions_joins_them_under_the_earlier_key() {
+        let mut s = Sessions::new(RULES, 0);
+        let (a, b) = (event_hash("a"), event_hash("b"));
+        s.take(&one("a", 0), std::iter::empty(), 150);
+        s.take(&one("b", 150), std::iter::empty(), 150);
+        assert_eq!(changes(&mut s), [(a, Some(1)), (b, Some(1))]);
+        s.take(&one("c", 75), std::iter::empty(), 160);
+        assert_eq!(changes(&mut s), [(b, None), (a, Some(3))]);
+        assert_eq!(s.take(&one("b", 150), std::iter::empty(), 170), Outcome::Duplicate);
+        assert!(changes(&mut s).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_change_is_forgotten() {
+        let mut s = Sessions::new(RULES, 0);
+        s.take(&one("a", 0), std::iter::empty(), 0);
+        changes(&mut s);
+        assert_eq!(s.open(), 1);
+        s.passed(10 * TICK_MS);
+        changes(&mut s);
+        assert_eq!((s.open(), s.subjects.len(), s.queue.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn the_sessions_of_the_erased_are_gone_and_a_later_one_is_a_new_one() {
+        let mut s = Sessions::new(RULES, 0);
+        let person = Pseudonym([7; 16]);
+        s.take(&one("a", 0), std::iter::once(person), 0);
+        s.take(&one("b", 300), std::iter::once(person), 300);
+        changes(&mut s);
+        s.erase(|p, at_ms| *p == person && at_ms <= 100);
+        assert_eq!(changes(&mut s), [(event_hash("a"), None)]);
+        assert_eq!(s.open(), 1);
+    }
+}
