@@ -1,8 +1,12 @@
 //! Parses the command line, loads the config, calls one command, returns its exit code.
 
 use clap::{Args, Parser, Subcommand};
+use lethe::commands::identifiers::Given;
 use lethe::commands::{self, Failure};
 use lethe::config::{Config, load};
+use lethe::model::category::Category;
+use lethe::model::consent::Purpose;
+use lethe::model::identifier::IdentifierType;
 use lethe::model::tenant::TenantId;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +39,9 @@ enum Command {
         /// One tenant only.
         #[arg(long, value_parser = tenant_id)]
         tenant: Option<TenantId>,
+        /// How far one request has come.
+        #[arg(long)]
+        request: Option<String>,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -55,6 +62,55 @@ enum Command {
         /// A number from 1, or `off`.
         #[arg(long, value_parser = events_per_second)]
         events_per_second: Limit,
+    },
+    /// Forget somebody: nothing of them is written any more, what is there goes, and it is certified.
+    Erase {
+        #[command(flatten)]
+        who: Who,
+        /// The other identifiers that occurred in the same records, too.
+        #[arg(long)]
+        linked: bool,
+    },
+    /// Write nothing of somebody until it is lifted.
+    Restrict {
+        #[command(flatten)]
+        who: Who,
+        /// Lift it.
+        #[arg(long)]
+        lift: bool,
+    },
+    /// Withdraw somebody's consent for a purpose: it beats every consent given before.
+    Withdraw {
+        #[command(flatten)]
+        who: Who,
+        /// functional, analytics, ads or personalization.
+        #[arg(long, value_parser = purpose)]
+        purpose: Purpose,
+    },
+    /// Sell or share nothing of somebody from now on.
+    OptOutOfSale(Who),
+    /// Keep records against windows and erasures until released: of somebody, or of everybody where nobody is named.
+    Hold {
+        #[command(flatten)]
+        who: Who,
+        #[command(flatten)]
+        scope: HoldScope,
+    },
+    /// Release a hold: what is past due goes.
+    Release {
+        /// The hold's request id.
+        #[arg(long)]
+        request: String,
+    },
+    /// Show or verify a certificate of erasure.
+    Certificate {
+        #[command(subcommand)]
+        action: CertificateAction,
+    },
+    /// Verify the audit.
+    Audit {
+        #[command(subcommand)]
+        action: AuditAction,
     },
     /// Make, rotate or destroy a tenant's pseudonymisation key.
     Keys {
@@ -121,6 +177,90 @@ struct Whom {
     all: bool,
 }
 
+/// Each value may be `-` (a list on standard input, one a line) or `@file`.
+#[derive(Args)]
+struct Who {
+    /// Tenant id.
+    #[arg(long, value_parser = tenant_id)]
+    tenant: TenantId,
+    /// E-mail address; `-` or `@file` for a list.
+    #[arg(long, allow_hyphen_values = true)]
+    email: Vec<String>,
+    /// The tenant's own id of a person.
+    #[arg(long, allow_hyphen_values = true)]
+    external_id: Vec<String>,
+    /// Phone number with its country code.
+    #[arg(long, allow_hyphen_values = true)]
+    phone: Vec<String>,
+    /// First-party client id.
+    #[arg(long, allow_hyphen_values = true)]
+    client_id: Vec<String>,
+}
+
+impl Who {
+    fn given(self) -> (TenantId, Given) {
+        let mut given = Given::default();
+        given.add(IdentifierType::Email, self.email);
+        given.add(IdentifierType::ExternalId, self.external_id);
+        given.add(IdentifierType::Phone, self.phone);
+        given.add(IdentifierType::ClientId, self.client_id);
+        (self.tenant, given)
+    }
+}
+
+#[derive(Args)]
+struct HoldScope {
+    /// One category only.
+    #[arg(long, value_parser = category)]
+    category: Option<Category>,
+    /// Only what occurred from then on.
+    #[arg(long)]
+    from: Option<String>,
+    /// Only what occurred before then.
+    #[arg(long)]
+    to: Option<String>,
+    /// Why.
+    #[arg(long)]
+    reason: String,
+    /// Minimum end, such as 2027-01-31 or 2027-01-31T12:00:00Z.
+    #[arg(long)]
+    until: String,
+}
+
+#[derive(Subcommand)]
+enum CertificateAction {
+    /// Print a request's certificate.
+    Show {
+        /// The request's id.
+        #[arg(long)]
+        request: String,
+        /// For people.
+        #[arg(long)]
+        text: bool,
+    },
+    /// Verify a certificate, offline.
+    Verify {
+        /// The certificate; `-`: standard input.
+        file: PathBuf,
+        /// The signing key's public half.
+        #[arg(long)]
+        public_key: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum AuditAction {
+    /// Find any edit, removal or reorder, and name the place.
+    Verify {
+        /// A checkpoint that was kept elsewhere (`newest_checkpoint` of an earlier `--json`): finds an end that was cut off.
+        #[arg(long)]
+        expect_checkpoint: Option<PathBuf>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// `None`: off.
 #[derive(Clone, Copy)]
 struct Limit(Option<u32>);
@@ -144,6 +284,14 @@ struct KeysTenant {
 
 fn tenant_id(text: &str) -> Result<TenantId, String> {
     TenantId::try_from(text.to_owned())
+}
+
+fn purpose(text: &str) -> Result<Purpose, String> {
+    Purpose::ALL.into_iter().find(|p| p.as_str() == text).ok_or_else(|| "must be functional, analytics, ads or personalization".into())
+}
+
+fn category(text: &str) -> Result<Category, String> {
+    Category::ALL.into_iter().find(|c| c.as_str() == text).ok_or_else(|| "is no category".into())
 }
 
 fn events_per_second(text: &str) -> Result<Limit, String> {
@@ -173,7 +321,8 @@ fn call(cli: Cli) -> Result<(), Failure> {
         Command::Run(flags) => commands::run::run(config()?, flags.until_caught_up),
         Command::Retain(flags) => commands::retain::retain(&config()?, flags.until_caught_up),
         Command::Aggregate(flags) => commands::aggregate::aggregate(&config()?, flags.until_caught_up),
-        Command::Status { tenant, json } => commands::status::status(&config()?, tenant.as_ref(), json),
+        Command::Status { request: Some(request), json, .. } => commands::status_request::status(&config()?, &request, json),
+        Command::Status { tenant, json, .. } => commands::status::status(&config()?, tenant.as_ref(), json),
         Command::Topics { action: TopicsAction::Apply { dry_run, missing_only } } => {
             commands::topics::apply(&config()?, dry_run, missing_only)
         }
@@ -190,6 +339,21 @@ fn call(cli: Cli) -> Result<(), Failure> {
         Command::RateLimit { whom, events_per_second: Limit(limit) } => {
             commands::orders::rate_limit(&config()?, whom.tenant.as_ref(), limit)
         }
+        Command::Certificate { action: CertificateAction::Verify { file, public_key } } => {
+            commands::proof::verify_certificate(&file, &public_key)
+        }
+        Command::Certificate { action: CertificateAction::Show { request, text } } => {
+            commands::proof::show_certificate(&config()?, &request, text)
+        }
+        Command::Audit { action: AuditAction::Verify { expect_checkpoint, json } } => {
+            commands::proof::verify_audit(&config()?, expect_checkpoint.as_deref(), json)
+        }
+        right @ (Command::Erase { .. }
+        | Command::Restrict { .. }
+        | Command::Withdraw { .. }
+        | Command::OptOutOfSale(_)
+        | Command::Hold { .. }
+        | Command::Release { .. }) => order(right, &config()?),
         Command::Keys { action } => {
             let config = config()?;
             match action {
@@ -198,5 +362,34 @@ fn call(cli: Cli) -> Result<(), Failure> {
                 KeysAction::Destroy(k) => commands::keys::destroy(&config, &k.tenant),
             }
         }
+    }
+}
+
+/// What people ask for, one directive each.
+fn order(command: Command, config: &Config) -> Result<(), Failure> {
+    match command {
+        Command::Erase { who, linked } => {
+            let (tenant, given) = who.given();
+            commands::rights::erase(config, &tenant, &given, linked)
+        }
+        Command::Restrict { who, lift } => {
+            let (tenant, given) = who.given();
+            commands::rights::restrict(config, &tenant, &given, lift)
+        }
+        Command::Withdraw { who, purpose } => {
+            let (tenant, given) = who.given();
+            commands::rights::withdraw(config, &tenant, &given, purpose)
+        }
+        Command::OptOutOfSale(who) => {
+            let (tenant, given) = who.given();
+            commands::rights::opt_out(config, &tenant, &given)
+        }
+        Command::Hold { who, scope } => {
+            let (tenant, given) = who.given();
+            let HoldScope { category, from, to, reason, until } = scope;
+            commands::rights::hold(config, &tenant, &given, &commands::rights::HoldScope { category, from, to, reason, until })
+        }
+        Command::Release { request } => commands::rights::release(config, &request),
+        _ => Ok(()),
     }
 }

@@ -4,9 +4,10 @@ use super::Failure;
 use crate::config::Config;
 use crate::kafka::consumer::RawConsumer;
 use crate::kafka::topics::Admin;
+use crate::lifecycle::signed;
 use crate::model::category::Category;
 use crate::model::tenant::TenantId;
-use crate::ops::{clock, keys};
+use crate::ops::{clock, keys, keys_signing};
 use std::sync::Arc;
 
 /// Makes the first key. Errors: the tenant is not configured or has a key.
@@ -14,6 +15,17 @@ pub fn new(config: &Config, tenant: &TenantId) -> Result<(), Failure> {
     configured(config, tenant)?;
     let epoch = keys::add(&config.keys.file, tenant, clock::now_ms(), true)?;
     println!("tenant {tenant}: epoch {} in {}", epoch.0, config.keys.file.display());
+    signing_key(config)
+}
+
+/// Makes the key that signs certificates, unless there is one.
+fn signing_key(config: &Config) -> Result<(), Failure> {
+    let (path, public) = (&config.keys.signing_file, keys_signing::public_path(config));
+    let key = keys_signing::random()?;
+    let (private_pem, public_pem) = (signed::private_pem(&key), signed::public_pem(&key.verifying_key()));
+    if keys_signing::write_if_absent(path, &public, &private_pem, &public_pem)? {
+        println!("signing key in {}, its public half in {}", path.display(), public.display());
+    }
     Ok(())
 }
 

@@ -3,12 +3,17 @@
 pub mod aggregate;
 pub mod demo;
 pub mod generate;
+pub mod identifiers;
 pub mod keys;
+mod linked;
 pub mod orders;
+pub mod proof;
 pub mod retain;
+pub mod rights;
 pub mod run;
 mod signals;
 pub mod status;
+pub mod status_request;
 pub mod topics;
 mod watch;
 
@@ -45,6 +50,12 @@ impl From<ConfigError> for Failure {
 
 impl From<crate::ops::keys::KeyringError> for Failure {
     fn from(e: crate::ops::keys::KeyringError) -> Self {
+        Failure::Usage(e.to_string())
+    }
+}
+
+impl From<crate::ops::keys_signing::SigningFault> for Failure {
+    fn from(e: crate::ops::keys_signing::SigningFault) -> Self {
         Failure::Usage(e.to_string())
     }
 }

@@ -49,7 +49,14 @@ fn give(config: &Config, tenant: Option<&TenantId>, order: Order, tell: impl Fn(
     }
     let id = keys::request_id()?;
     let tenant_text = tenant.map_or(ALL_TENANTS, TenantId::as_str).to_owned();
-    let directive = Directive { id: id.clone(), tenant: tenant_text, issued_at_ms: clock::now_ms(), order };
+    let directive = Directive {
+        id: id.clone(),
+        tenant: tenant_text,
+        issued_at_ms: clock::now_ms(),
+        actor: "operator".into(),
+        commitments: Vec::new(),
+        order,
+    };
     let value = serde_json::to_vec(&directive).map_err(|_| Failure::Failed("the directive cannot be written as JSON".into()))?;
     let topic = &config.topics.directives;
     let reader = DirectiveReader::connect(&config.kafka, topic)?;

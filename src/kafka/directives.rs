@@ -201,7 +201,8 @@ fn take_in(in_force: &mut InForce, message: &BorrowedMessage<'_>) -> bool {
     if message.offset() < in_force.next_offset {
         return false;
     }
-    in_force.apply(message.offset(), message.key().unwrap_or_default(), message.payload());
+    let stored_at_ms = message.timestamp().to_millis().unwrap_or(0);
+    in_force.apply(message.offset(), stored_at_ms, message.key().unwrap_or_default(), message.payload());
     true
 }
 

@@ -10,3 +10,4 @@ pub mod produce;
 pub mod readback;
 pub mod topics;
 pub mod transaction;
+pub mod whole;

@@ -121,6 +121,20 @@ impl Admin {
         Ok(metadata.brokers().len())
     }
 
+    /// Fewest replicas and fewest replicas in sync of a partition of each topic. Shape: topics that are not there are left out.
+    ///
+    /// Errors: no broker answers.
+    pub fn replicas(&self, topics: &[String]) -> Result<HashMap<String, (usize, usize)>, Fault> {
+        let metadata = self.client.inner().fetch_metadata(None, REQUEST_TIMEOUT).map_err(|e| Fault::Retry(format!("metadata: {e}")))?;
+        let wanted = metadata.topics().iter().filter(|t| topics.iter().any(|name| name == t.name()));
+        let fewest = |t: &rdkafka::metadata::MetadataTopic| {
+            let all = t.partitions().iter().map(|p| p.replicas().len()).min().unwrap_or(0);
+            let missing = t.partitions().iter().map(|p| p.replicas().len().saturating_sub(p.isr().len())).max().unwrap_or(0);
+            (all, all.saturating_sub(missing))
+        };
+        Ok(wanted.map(|t| (t.name().to_owned(), fewest(t))).collect())
+    }
+
     /// Settings of the brokers themselves, of each name the largest number that a broker has. Shape: in the order of `names`; `None` where no
     /// broker tells. Errors: no broker answers.
     pub fn broker_numbers<const N: usize>(&self, names: [&str; N]) -> Result<[Option<i64>; N], Fault> {

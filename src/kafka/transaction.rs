@@ -169,6 +169,15 @@ impl Transaction<'_> {
         self.send(record)
     }
 
+    /// Produces a plain record. `partition`: none leaves it to the key. Errors: as [`Transaction::produce`].
+    pub fn put(&self, topic: &str, partition: Option<i32>, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).key(key).payload(value);
+        if let Some(partition) = partition {
+            record = record.partition(partition);
+        }
+        self.send(record)
+    }
+
     /// Produces any record by its parts.
     ///
     /// Errors: as [`Transaction::produce`].

@@ -1,11 +1,19 @@
 //! Directives: what is in force, as it stands in `lethe.directives`, one JSON object a key `T/<kind>/<id>`.
 
+use crate::model::category::Category;
 use crate::model::consent::Purpose;
+use crate::model::pseudonym::{self, Epoch, Pseudonym};
+use crate::model::tenant::TenantId;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
 /// Stands for every tenant in a directive's key and `tenant`.
 pub const ALL_TENANTS: &str = "*";
+/// How many refused records are remembered for whoever tells of them.
+const REFUSED_MAX: usize = 1_000;
+/// Most pseudonyms of one directive: it must fit into one record.
+pub const PSEUDONYMS_MAX: usize = 25_000;
 
 /// One directive. Shape: the value of a record of `lethe.directives`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,9 +24,35 @@ pub struct Directive {
     pub tenant: String,
     /// When the command was given. Units: ms since the epoch. The cutoff of a directive is its append time, not this.
     pub issued_at_ms: i64,
+    /// Who gave it: a service's name, or a pseudonym.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub actor: String,
+    /// SHA-256 of salt and pseudonym, as hex, for the certificate; the salt is the requester's alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commitments: Vec<String>,
     /// What is asked for.
     #[serde(flatten)]
     pub order: Order,
+}
+
+/// Pseudonyms of the identifiers that a directive names, under every key epoch. Shape: `<epoch>.<base64url>` each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+pub struct Pseudonyms(pub Vec<(Epoch, Pseudonym)>);
+
+impl TryFrom<Vec<String>> for Pseudonyms {
+    type Error = &'static str;
+
+    fn try_from(texts: Vec<String>) -> Result<Self, Self::Error> {
+        let all: Option<Vec<_>> = texts.iter().map(|text| pseudonym::read_text(text)).collect();
+        all.map(Pseudonyms).ok_or("a pseudonym is not <epoch>.<base64url>")
+    }
+}
+
+impl From<Pseudonyms> for Vec<String> {
+    fn from(all: Pseudonyms) -> Self {
+        all.0.into_iter().map(|(epoch, p)| pseudonym::text(epoch, p)).collect()
+    }
 }
 
 /// What a directive orders. Identifiers are pseudonyms, as text, one per key epoch.
@@ -38,29 +72,48 @@ pub enum Order {
     /// Forget a person.
     Erase {
         /// Pseudonyms of all key epochs.
-        pseudonyms: Vec<String>,
+        pseudonyms: Pseudonyms,
     },
     /// Write nothing of a person until lifted.
     Restrict {
         /// Pseudonyms of all key epochs.
-        pseudonyms: Vec<String>,
+        pseudonyms: Pseudonyms,
         /// Whether the restriction was lifted.
+        #[serde(default)]
         lifted: bool,
     },
     /// Consent withdrawn.
     Withdraw {
         /// Pseudonyms of all key epochs.
-        pseudonyms: Vec<String>,
+        pseudonyms: Pseudonyms,
         /// For which purpose.
         purpose: Purpose,
     },
+    /// Nothing is sold or shared of a person.
+    OptOutOfSale {
+        /// Pseudonyms of all key epochs.
+        pseudonyms: Pseudonyms,
+    },
     /// Keep, against windows and erasures.
     Hold {
+        /// Pseudonyms of all key epochs; none: everybody.
+        #[serde(default, skip_serializing_if = "is_empty")]
+        pseudonyms: Pseudonyms,
+        /// One category only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        category: Option<Category>,
+        /// Only what occurred from then on. Units: ms since the epoch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from_ms: Option<i64>,
+        /// Only what occurred before then. Units: ms since the epoch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to_ms: Option<i64>,
         /// Why.
         reason: String,
         /// Minimum end. Units: ms since the epoch.
         until_ms: i64,
         /// Whether the hold was released.
+        #[serde(default)]
         released: bool,
     },
     /// End the tenant.
@@ -68,6 +121,10 @@ pub enum Order {
         /// Units: ms since the epoch.
         deadline_ms: i64,
     },
+}
+
+fn is_empty(all: &Pseudonyms) -> bool {
+    all.0.is_empty()
 }
 
 impl Order {
@@ -80,9 +137,35 @@ impl Order {
             Order::Erase { .. } => "erase",
             Order::Restrict { .. } => "restrict",
             Order::Withdraw { .. } => "withdraw",
+            Order::OptOutOfSale { .. } => "opt_out_of_sale",
             Order::Hold { .. } => "hold",
             Order::Terminate { .. } => "terminate",
         }
+    }
+
+    /// Whom it names.
+    #[must_use]
+    pub fn pseudonyms(&self) -> &[(Epoch, Pseudonym)] {
+        match self {
+            Order::Erase { pseudonyms }
+            | Order::Restrict { pseudonyms, .. }
+            | Order::Withdraw { pseudonyms, .. }
+            | Order::OptOutOfSale { pseudonyms }
+            | Order::Hold { pseudonyms, .. } => &pseudonyms.0,
+            Order::Pause { .. } | Order::RateLimit { .. } | Order::Terminate { .. } => &[],
+        }
+    }
+
+    /// Whether only the newest of a tenant counts, whatever clocks say: a kill switch must not depend on one.
+    fn is_current(&self) -> bool {
+        matches!(self, Order::Pause { .. } | Order::RateLimit { .. })
+    }
+
+    /// Whether it says what it must.
+    fn is_whole(&self) -> bool {
+        let named = !matches!(self, Order::Erase { .. } | Order::Restrict { .. } | Order::Withdraw { .. } | Order::OptOutOfSale { .. })
+            || !self.pseudonyms().is_empty();
+        named && self.pseudonyms().len() <= PSEUDONYMS_MAX
     }
 }
 
@@ -90,50 +173,118 @@ impl Directive {
     /// The record key. Orders of which only the newest counts have one key a tenant, so that compaction forgets the older ones.
     #[must_use]
     pub fn key(&self) -> String {
-        let id = match self.order {
-            Order::Pause { .. } | Order::RateLimit { .. } => "current",
-            _ => &self.id,
-        };
+        let id = if self.order.is_current() { "current" } else { &self.id };
         format!("{}/{}/{id}", self.tenant, self.order.kind())
+    }
+
+    /// Whether it can be carried out: the tenant is one, or everybody where that is possible; the id is one; it names whom it must.
+    fn is_whole(&self) -> bool {
+        let tenant = if self.tenant == ALL_TENANTS { self.order.is_current() } else { TenantId::try_from(self.tenant.clone()).is_ok() };
+        let id = !self.id.is_empty() && self.id.len() <= 64 && self.id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        tenant && id && self.order.is_whole()
     }
 }
 
-/// What is in force, by key, as of an offset of `lethe.directives`.
+/// What became of one record of `lethe.directives`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is in force.
+    InForce,
+    /// It says what is in force already: nothing changes.
+    Repeated,
+    /// It was given before the one that is in force: nothing changes.
+    Older,
+    /// It is no directive, or its key says something else: skipped.
+    Malformed,
+    /// Nothing is in force under the key any more.
+    Forgotten,
+}
+
+/// A directive that is in force, and since when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// Its place in `lethe.directives`.
+    pub offset: i64,
+    /// When it was appended. Units: ms since the epoch.
+    pub stored_at_ms: i64,
+    /// What it says.
+    pub directive: Directive,
+}
+
+/// A record that changed nothing, for whoever tells of it. It holds no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its place in `lethe.directives`.
+    pub offset: i64,
+    /// Why.
+    pub outcome: Outcome,
+    /// The request's id, where the record could be read.
+    pub id: Option<String>,
+}
+
+/// What is in force, by key, as of an offset of `lethe.directives`. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct InForce {
-    directives: HashMap<String, Directive>,
+    directives: Arc<HashMap<String, Arc<Standing>>>,
     /// Everything before this offset of `lethe.directives` has been taken in.
     pub next_offset: i64,
     /// Records that could not be read as directives; they are skipped and counted.
     pub unreadable: u64,
+    /// The last records that changed nothing.
+    pub refused: VecDeque<Refused>,
 }
 
 impl InForce {
-    /// Takes in one record of `lethe.directives`. Returns whether it could be read.
-    pub fn apply(&mut self, offset: i64, key: &[u8], value: Option<&[u8]>) -> bool {
+    /// Takes in one record of `lethe.directives`. Units: `stored_at_ms` in ms since the epoch.
+    pub fn apply(&mut self, offset: i64, stored_at_ms: i64, key: &[u8], value: Option<&[u8]>) -> Outcome {
         self.next_offset = self.next_offset.max(offset + 1);
-        let Ok(key) = std::str::from_utf8(key) else {
-            self.unreadable += 1;
-            return false;
-        };
-        let Some(value) = value else {
-            self.directives.remove(key);
-            return true;
-        };
-        match serde_json::from_slice::<Directive>(value) {
-            Ok(directive) if directive.key() == key => {
-                self.directives.insert(key.to_owned(), directive);
-                true
+        let (outcome, id) = self.judge(offset, stored_at_ms, key, value);
+        if matches!(outcome, Outcome::Repeated | Outcome::Older | Outcome::Malformed) {
+            self.unreadable += u64::from(outcome == Outcome::Malformed);
+            self.refused.push_back(Refused { offset, outcome, id });
+            while self.refused.len() > REFUSED_MAX {
+                self.refused.pop_front();
             }
+        }
+        outcome
+    }
+
+    fn judge(&mut self, offset: i64, stored_at_ms: i64, key: &[u8], value: Option<&[u8]>) -> (Outcome, Option<String>) {
+        let Ok(key) = std::str::from_utf8(key) else { return (Outcome::Malformed, None) };
+        let Some(value) = value else {
+            Arc::make_mut(&mut self.directives).remove(key);
+            return (Outcome::Forgotten, None);
+        };
+        let directive = match serde_json::from_slice::<Directive>(value) {
+            Ok(directive) if directive.is_whole() && directive.key() == key => directive,
+            _ => return (Outcome::Malformed, None),
+        };
+        let id = Some(directive.id.clone());
+        match self.directives.get(key) {
+            Some(before) if before.directive == directive => (Outcome::Repeated, id),
+            Some(before) if !directive.order.is_current() && directive.issued_at_ms < before.directive.issued_at_ms => (Outcome::Older, id),
             _ => {
-                self.unreadable += 1;
-                false
+                let standing = Standing { offset, stored_at_ms, directive };
+                Arc::make_mut(&mut self.directives).insert(key.to_owned(), Arc::new(standing));
+                (Outcome::InForce, id)
             }
         }
     }
 
     fn current(&self, tenant: &str, kind: &str) -> Option<&Order> {
-        self.directives.get(&format!("{tenant}/{kind}/current")).map(|d| &d.order)
+        self.directives.get(&format!("{tenant}/{kind}/current")).map(|s| &s.directive.order)
+    }
+
+    /// Everything in force. Shape: in no order.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Standing>> {
+        self.directives.values()
+    }
+
+    /// The directive of a request, if it is in force.
+    #[must_use]
+    pub fn of_request(&self, id: &str) -> Option<&Arc<Standing>> {
+        self.all().find(|s| s.directive.id == id)
     }
 
     /// Whether `tenant`, or everybody, is paused.
@@ -155,8 +306,8 @@ impl InForce {
     #[must_use]
     pub fn counts(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();
-        for d in self.directives.values() {
-            *counts.entry(d.order.kind()).or_insert(0) += 1;
+        for s in self.all() {
+            *counts.entry(s.directive.order.kind()).or_insert(0) += 1;
         }
         counts
     }
@@ -166,25 +317,36 @@ impl InForce {
 mod tests {
     use super::*;
 
-    fn pause(tenant: &str, paused: bool) -> (String, Vec<u8>) {
-        let d = Directive { id: "r1".into(), tenant: tenant.into(), issued_at_ms: 1, order: Order::Pause { paused } };
+    fn directive(id: &str, tenant: &str, issued_at_ms: i64, order: Order) -> (String, Vec<u8>) {
+        let d = Directive { id: id.into(), tenant: tenant.into(), issued_at_ms, actor: String::new(), commitments: Vec::new(), order };
         (d.key(), serde_json::to_vec(&d).unwrap())
+    }
+
+    fn pause(tenant: &str, paused: bool) -> (String, Vec<u8>) {
+        directive("r1", tenant, 1, Order::Pause { paused })
+    }
+
+    fn one() -> Pseudonyms {
+        Pseudonyms(vec![(Epoch(1), Pseudonym([7; 16]))])
+    }
+
+    fn apply(f: &mut InForce, offset: i64, (key, value): &(String, Vec<u8>)) -> Outcome {
+        f.apply(offset, offset * 10, key.as_bytes(), Some(value))
     }
 
     #[test]
     fn the_newest_order_of_a_key_counts() {
         let mut f = InForce::default();
-        let (key, on) = pause("acme", true);
-        assert_eq!(key, "acme/pause/current");
-        assert!(f.apply(0, key.as_bytes(), Some(&on)));
+        let on = pause("acme", true);
+        assert_eq!(on.0, "acme/pause/current");
+        assert_eq!(apply(&mut f, 0, &on), Outcome::InForce);
         assert!(f.is_paused("acme") && !f.is_paused("other"));
-        let (key, off) = pause("acme", false);
-        assert!(f.apply(1, key.as_bytes(), Some(&off)));
+        assert_eq!(apply(&mut f, 1, &pause("acme", false)), Outcome::InForce);
         assert!(!f.is_paused("acme"));
-        let (key, all) = pause("*", true);
-        f.apply(2, key.as_bytes(), Some(&all));
+        let all = pause("*", true);
+        apply(&mut f, 2, &all);
         assert!(f.is_paused("other"));
-        f.apply(3, key.as_bytes(), None);
+        assert_eq!(f.apply(3, 0, all.0.as_bytes(), None), Outcome::Forgotten);
         assert!(!f.is_paused("other"));
         assert_eq!(f.next_offset, 4);
     }
@@ -192,25 +354,62 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_counted_and_skipped() {
         let mut f = InForce::default();
-        assert!(!f.apply(0, b"acme/pause/current", Some(b"{")));
-        assert!(!f.apply(1, b"\xff", Some(b"{}")));
-        let (_, on) = pause("acme", true);
-        assert!(!f.apply(2, b"evil/pause/current", Some(&on)), "the key must say what the value says");
-        assert_eq!((f.unreadable, f.next_offset), (3, 3));
-        assert!(!f.is_paused("acme"));
+        let on = pause("acme", true);
+        let erase = |tenant: &str, id: &str, pseudonyms| directive(id, tenant, 1, Order::Erase { pseudonyms });
+        for (key, value) in [
+            ("acme/pause/current".to_owned(), b"{".to_vec()),
+            ("evil/pause/current".to_owned(), on.1.clone()),
+            erase("*", "r", one()),
+            erase("acme", "r/../x", one()),
+            erase("acme", "r", Pseudonyms::default()),
+            (
+                "acme/erase/r".to_owned(),
+                br#"{"id":"r","tenant":"acme","issued_at_ms":1,"kind":"erase","pseudonyms":["jane@example.com"]}"#.to_vec(),
+            ),
+        ] {
+            assert_eq!(f.apply(0, 0, key.as_bytes(), Some(&value)), Outcome::Malformed, "{key}");
+        }
+        assert_eq!(f.apply(8, 0, b"\xff", Some(b"{}")), Outcome::Malformed);
+        assert_eq!((f.unreadable, f.next_offset, f.refused.len()), (7, 9, 7));
+        assert!(f.counts().is_empty());
+    }
+
+    #[test]
+    fn repeated_and_older_ones_change_nothing() {
+        let mut f = InForce::default();
+        let order = |lifted| Order::Restrict { pseudonyms: one(), lifted };
+        assert_eq!(apply(&mut f, 0, &directive("r", "acme", 5, order(false))), Outcome::InForce);
+        assert_eq!(apply(&mut f, 1, &directive("r", "acme", 5, order(false))), Outcome::Repeated);
+        assert_eq!(f.of_request("r").unwrap().stored_at_ms, 0, "the cutoff stays");
+        assert_eq!(apply(&mut f, 2, &directive("r", "acme", 9, order(true))), Outcome::InForce);
+        assert_eq!(apply(&mut f, 3, &directive("r", "acme", 5, order(false))), Outcome::Older);
+        assert!(matches!(f.of_request("r").unwrap().directive.order, Order::Restrict { lifted: true, .. }));
+        apply(&mut f, 4, &directive("p", "acme", 9, Order::Pause { paused: false }));
+        assert_eq!(
+            apply(&mut f, 5, &directive("p", "acme", 5, Order::Pause { paused: true })),
+            Outcome::InForce,
+            "no clock can disarm the kill switch"
+        );
+    }
+
+    #[test]
+    fn the_schemas_example_is_a_directive() {
+        for (text, kind) in
+            [(include_str!("../../schemas/directive/erase.json"), "erase"), (include_str!("../../schemas/directive/hold.json"), "hold")]
+        {
+            let d: Directive = serde_json::from_str(text).unwrap();
+            assert!(d.is_whole());
+            assert_eq!(d.order.kind(), kind);
+        }
+        let bad = serde_json::from_str::<Directive>(include_str!("../../schemas/directive/bad.json"));
+        assert!(bad.is_err(), "a clear value is no pseudonym");
     }
 
     #[test]
     fn a_tenants_own_limit_comes_before_everybodys() {
         let mut f = InForce::default();
         for (offset, tenant, rate) in [(0, "*", 10), (1, "acme", 20)] {
-            let d = Directive {
-                id: "r".into(),
-                tenant: tenant.into(),
-                issued_at_ms: 1,
-                order: Order::RateLimit { events_per_second: Some(rate) },
-            };
-            f.apply(offset, d.key().as_bytes(), Some(&serde_json::to_vec(&d).unwrap()));
+            apply(&mut f, offset, &directive("r", tenant, 1, Order::RateLimit { events_per_second: Some(rate) }));
         }
         assert_eq!((f.rate_limit("acme"), f.rate_limit("b")), (Some(20), Some(10)));
     }

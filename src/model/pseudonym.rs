@@ -1,5 +1,7 @@
 //! Pseudonyms: keyed, so that only the holder of the tenant's key can make one from a clear value.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::fmt;
 
 /// The generation of a tenant's key. Units: counts from 1.
@@ -19,6 +21,24 @@ impl fmt::Debug for Pseudonym {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pseudonym({:02x}…)", self.0[0])
     }
+}
+
+/// Reads the text form. Errors: `None`, and never the text.
+#[must_use]
+pub fn read_text(text: &str) -> Option<(Epoch, Pseudonym)> {
+    let (epoch, value) = text.split_once('.')?;
+    let canonical = !epoch.is_empty() && epoch.bytes().all(|b| b.is_ascii_digit()) && (epoch.len() == 1 || !epoch.starts_with('0'));
+    if !canonical || value.len() != Pseudonym::TEXT_LEN {
+        return None;
+    }
+    let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
+    Some((Epoch(epoch.parse().ok()?), Pseudonym(bytes.try_into().ok()?)))
+}
+
+/// The text form. Shape: `<epoch>.<base64url, 22 characters>`.
+#[must_use]
+pub fn text(epoch: Epoch, pseudonym: Pseudonym) -> String {
+    format!("{}.{}", epoch.0, URL_SAFE_NO_PAD.encode(pseudonym.0))
 }
 
 /// Appends `<epoch>.<base64url, 22 characters>` to `out`.
@@ -54,6 +74,30 @@ mod tests {
             let mut out = Vec::new();
             write_text(Epoch(epoch), b"abcdefghijklmnopqrstuv", &mut out);
             assert_eq!(out, format!("{want}abcdefghijklmnopqrstuv").into_bytes());
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_nothing_else() {
+        let p = Pseudonym(*b"0123456789abcdef");
+        let written = text(Epoch(12), p);
+        assert_eq!(read_text(&written), Some((Epoch(12), p)));
+        let mut streamed = Vec::new();
+        write_text(Epoch(12), written.as_bytes()[3..].try_into().unwrap(), &mut streamed);
+        assert_eq!(streamed, written.as_bytes());
+        let value = &written[3..];
+        for bad in [
+            "",
+            ".",
+            value,
+            &format!(".{value}"),
+            &format!("01.{value}"),
+            &format!("+1.{value}"),
+            &format!("70000.{value}"),
+            &written[..24],
+            &format!("{written}="),
+        ] {
+            assert_eq!(read_text(bad), None, "{bad}");
         }
     }
 

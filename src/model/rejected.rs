@@ -75,11 +75,13 @@ pub enum Gate {
     Restricted,
     /// Only destinations could have got it, and none takes it: below the minimum, too old, or not a mapped event.
     Destination,
+    /// Consent was withdrawn after it was given.
+    Withdrawn,
 }
 
 impl Gate {
     /// Every gate, in the order of their numbers.
-    pub const ALL: [Gate; 5] = [Gate::Consent, Gate::CategoryOff, Gate::Erased, Gate::Restricted, Gate::Destination];
+    pub const ALL: [Gate; 6] = [Gate::Consent, Gate::CategoryOff, Gate::Erased, Gate::Restricted, Gate::Destination, Gate::Withdrawn];
 
     /// The stable code.
     #[must_use]
@@ -90,6 +92,7 @@ impl Gate {
             Gate::Erased => "erased",
             Gate::Restricted => "restricted",
             Gate::Destination => "destination",
+            Gate::Withdrawn => "withdrawn",
         }
     }
 }

@@ -82,6 +82,9 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "gauge",
         "How long ago the last published hour ended, by tenant: an hour and the lateness, at least.",
     ),
+    ("lethe_erasure_pending", "gauge", "Erasures that are not certified yet, held ones included, by tenant."),
+    ("lethe_erasure_oldest_seconds", "gauge", "Age of the oldest erasure that is not certified yet, by tenant; 0 for none. Alert on it."),
+    ("lethe_erasure_certificate_seconds", "histogram", "Time from an erasure's directive to its certificate."),
     ("lethe_directives_unreadable", "gauge", "Records of lethe.directives that could not be read."),
 ];
 

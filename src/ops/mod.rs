@@ -4,5 +4,6 @@ pub mod assets;
 pub mod clock;
 pub mod http;
 pub mod keys;
+pub mod keys_signing;
 pub mod log;
 pub mod metrics;

@@ -2,12 +2,15 @@
 
 use crate::model::field::Field;
 use crate::model::identifier::IdentifierType;
+use crate::model::pseudonym::{Epoch, Pseudonym};
 use crate::model::span::Span;
 use crate::model::time::civil;
 use crate::transform::batch::{Batch, Clear};
 use crate::transform::forms::{FormDrop, FormDrops};
+use crate::transform::hash::hmac128_column;
 use crate::transform::normalise::{Day, DropReason, Form, Hints, Normalised, country, normalise};
 use crate::transform::route::{Primary, Route};
+use crate::transform::rules::KeyEpoch;
 
 /// One value to be pseudonymised.
 #[derive(Clone, Copy)]
@@ -91,9 +94,16 @@ impl Identifiers {
 
 /// Normalises the identifiers of every open row.
 ///
-/// Shape: one range a row; closed rows have none, rows of which only the necessary part is written have their event id alone.
+/// Shape: one range a row; closed rows have none, rows of which only the necessary part is written have their event id alone, unless somebody
+/// of the tenant (`looked_up`, by its index) has to be looked up.
 #[must_use]
-pub fn identify(batch: &Batch<'_, Clear>, routes: &[Route], hints: &[Hints], drops: &mut FormDrops) -> Identifiers {
+pub fn identify(
+    batch: &Batch<'_, Clear>,
+    routes: &[Route],
+    hints: &[Hints],
+    looked_up: impl Fn(u16) -> bool,
+    drops: &mut FormDrops,
+) -> Identifiers {
     let rows = batch.rows();
     let mut ids =
         Identifiers { arena: Vec::with_capacity(rows * 160), all: Vec::with_capacity(rows * 5), first: Vec::with_capacity(rows + 1) };
@@ -110,7 +120,8 @@ pub fn identify(batch: &Batch<'_, Clear>, routes: &[Route], hints: &[Hints], dro
                 drops.push(FormDrop { tenant: batch.heads[row].tenant, destinations: route.granted, field, reason });
             }
         };
-        let personal = route.primary == Primary::Full || route.network || !route.granted.is_empty();
+        let written = route.primary == Primary::Full || route.network || !route.granted.is_empty();
+        let personal = written || looked_up(batch.heads[row].tenant);
         if personal {
             for kind in IdentifierType::SUBJECTS {
                 match kind {
@@ -142,6 +153,28 @@ pub fn identify(batch: &Batch<'_, Clear>, routes: &[Route], hints: &[Hints], dro
     }
     ids.first.push(ids.all.len() as u32);
     ids
+}
+
+/// The pseudonyms of one clear value under each of these keys: by the very steps that the line takes.
+///
+/// Errors: the value is empty, or fails the rule of its type.
+pub fn pseudonyms_of(kind: IdentifierType, value: &str, keys: &[KeyEpoch]) -> Result<Vec<(Epoch, Pseudonym)>, DropReason> {
+    let mut ids = Identifiers { arena: Vec::new(), all: Vec::new(), first: Vec::new() };
+    match kind {
+        IdentifierType::Email => ids.push_form(kind, Form::EmailPlain, value, &Hints::default(), 0)?,
+        IdentifierType::Phone => ids.push_form(kind, Form::PhoneE164, value, &Hints::default(), 0)?,
+        _ => ids.push_plain(kind, value, 0),
+    }
+    let inputs: Vec<Span> = ids.all.iter().map(|i| i.input).collect();
+    if inputs.is_empty() {
+        return Err(DropReason::Empty);
+    }
+    let (mut all, mut digests) = (Vec::with_capacity(keys.len()), Vec::new());
+    for key in keys {
+        hmac128_column(&key.key, &ids.arena, &inputs, &mut digests);
+        all.extend(digests.iter().map(|d| (key.epoch, Pseudonym(*d))));
+    }
+    Ok(all)
 }
 
 /// What each row's own fields say about its other fields. Shape: one entry a row.

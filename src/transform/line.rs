@@ -13,6 +13,7 @@ use crate::transform::encode::{Encodable, Origin, RowKey, quarantine, special_ca
 use crate::transform::enriched::{Assets, enriched};
 use crate::transform::forms::{FormDrop, Forms, forms};
 use crate::transform::free_text::free_texts;
+use crate::transform::gates::Gates;
 use crate::transform::identify::{hints, identify};
 use crate::transform::json;
 use crate::transform::pseudonymise::pseudonymise;
@@ -95,14 +96,28 @@ fn add(to: &mut [u64], from: &[u64]) {
 /// Errors: none; a row that cannot be written is in its tenant's tally and, if rejected, in its quarantine topic.
 #[must_use]
 pub fn transform(records: &RawRecords, rules: &Rules, assets: &Assets, now_ms: i64) -> Transformed {
-    transform_in_chunks(records, rules, assets, now_ms, CHUNK_ROWS)
+    transform_in_chunks(records, rules, assets, &Gates::default(), now_ms, CHUNK_ROWS)
+}
+
+/// Transforms a batch, with people's rights in force. Shape, units, errors: as [`transform`].
+#[must_use]
+pub fn transform_gated(records: &RawRecords, rules: &Rules, assets: &Assets, gates: &Gates, now_ms: i64) -> Transformed {
+    transform_in_chunks(records, rules, assets, gates, now_ms, CHUNK_ROWS)
 }
 
 /// The same in pieces of `chunk_rows`, at least 1, so that tests can show that the bytes do not depend on it.
-pub(super) fn transform_in_chunks(records: &RawRecords, rules: &Rules, assets: &Assets, now_ms: i64, chunk_rows: usize) -> Transformed {
+pub(super) fn transform_in_chunks(
+    records: &RawRecords,
+    rules: &Rules,
+    assets: &Assets,
+    gates: &Gates,
+    now_ms: i64,
+    chunk_rows: usize,
+) -> Transformed {
     let pieces: Vec<Range<usize>> =
         (0..records.rows.len()).step_by(chunk_rows).map(|from| from..(from + chunk_rows).min(records.rows.len())).collect();
-    let done: Vec<(OutputChunk, Vec<Tally>)> = pieces.into_par_iter().map(|range| piece(records, range, rules, assets, now_ms)).collect();
+    let done: Vec<(OutputChunk, Vec<Tally>)> =
+        pieces.into_par_iter().map(|range| piece(records, range, rules, assets, gates, now_ms)).collect();
     let mut out = Transformed { chunks: Vec::with_capacity(done.len()), tallies: vec![Tally::default(); rules.tenants.len()] };
     for (chunk, tallies) in done {
         out.chunks.push(chunk);
@@ -111,7 +126,14 @@ pub(super) fn transform_in_chunks(records: &RawRecords, rules: &Rules, assets: &
     out
 }
 
-fn piece(records: &RawRecords, range: Range<usize>, rules: &Rules, assets: &Assets, now_ms: i64) -> (OutputChunk, Vec<Tally>) {
+fn piece(
+    records: &RawRecords,
+    range: Range<usize>,
+    rules: &Rules,
+    assets: &Assets,
+    gates: &Gates,
+    now_ms: i64,
+) -> (OutputChunk, Vec<Tally>) {
     let arena = Bump::new();
     let mut batch = Batch::new(&arena, range.len());
     let (mut rejected, mut dropped, mut drops) = (Vec::new(), Dropped::default(), Vec::new());
@@ -126,9 +148,10 @@ fn piece(records: &RawRecords, range: Range<usize>, rules: &Rules, assets: &Asse
         routes[*row as usize].hold_back();
     }
     let enriched = enriched(&batch, &routes, &hints, rules, assets);
-    let identifiers = identify(&batch, &routes, &hints, &mut drops);
+    let identifiers = identify(&batch, &routes, &hints, |tenant| gates.concern(tenant), &mut drops);
     let forms = forms(&batch, &identifiers, &routes, &hints, &rules.wanted, &mut drops);
     let pseudonyms = pseudonymise(identifiers, &batch.heads, rules);
+    gates.shut(&mut batch.heads, &mut routes, &pseudonyms, rules, now_ms);
     let batch = batch.pseudonymised();
 
     let columns = Encodable { batch: &batch, pseudonyms: &pseudonyms, enriched: &enriched, texts: &texts, rules };

@@ -6,7 +6,8 @@
 //!                           └─ forms (normalise, hash) ─┘
 //! ```
 //! Steps stand in this order because each needs what the one before gives, and nothing is worked out for a row that will not be written:
-//! `route` therefore comes before the costly steps, and what needs clear values (`free_text`, `enriched`, `forms`) before the door.
+//! `route` therefore comes before the costly steps, and what needs clear values (`free_text`, `enriched`, `forms`) before the door; `gates`, which
+//! looks people up by pseudonym, after it.
 
 pub mod avro;
 pub mod batch;
@@ -17,6 +18,7 @@ pub mod enrich;
 pub mod enriched;
 pub mod forms;
 pub mod free_text;
+pub mod gates;
 pub mod hash;
 pub mod identify;
 pub mod json;
@@ -33,4 +35,4 @@ mod fixture;
 #[cfg(test)]
 mod naive;
 
-pub use line::{Tally, Transformed, transform};
+pub use line::{Tally, Transformed, transform, transform_gated};

@@ -6,6 +6,7 @@ use super::destinations::names::Canonical;
 use super::enrich::{ip, page};
 use super::enriched::Assets;
 use super::fixture::{KEY, NOW, Written, assets, records, rules, written};
+use super::gates::Gates;
 use super::line::{Transformed, transform, transform_in_chunks};
 use super::normalise::{Day, Form, Hints, Normalised, country, normalise};
 use super::own_values::Own;
@@ -601,7 +602,7 @@ fn the_same_bytes_in_any_chunking_and_on_any_number_of_threads() {
     let want = bytes(&rules, &transform(&records, &rules, &assets, NOW));
     assert!(want.0.len() > 3_000);
     for rows in [1, 7, 100, 1_024, 5_000] {
-        assert!(bytes(&rules, &transform_in_chunks(&records, &rules, &assets, NOW, rows)) == want, "chunks of {rows}");
+        assert!(bytes(&rules, &transform_in_chunks(&records, &rules, &assets, &Gates::default(), NOW, rows)) == want, "chunks of {rows}");
     }
     for threads in [1, 2, 5] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -113,7 +113,9 @@ pub enum Closed {
 }
 
 impl Route {
-    fn closed(closed: Closed) -> Route {
+    /// The route of a row that is not written.
+    #[must_use]
+    pub fn shut(closed: Closed) -> Route {
         Route {
             primary: Primary::None,
             network: false,
@@ -129,7 +131,7 @@ impl Route {
 
     /// Takes everything back: the row went to quarantine.
     pub fn hold_back(&mut self) {
-        *self = Route::closed(Closed::Gated(Gate::Restricted));
+        *self = Route::shut(Closed::Gated(Gate::Restricted));
     }
 
     /// Why a row that was let through has no record after all.
@@ -166,16 +168,17 @@ pub fn route(heads: &[RowHead], rules: &Rules, now_ms: i64) -> Vec<Route> {
     heads.iter().map(|head| route_row(head, &rules.tenants[usize::from(head.tenant)], rules.future_tolerance_ms, now_ms)).collect()
 }
 
-fn route_row(head: &RowHead, tenant: &TenantRules, tolerance_ms: i64, now_ms: i64) -> Route {
+/// Decides about one row. Units: ms.
+pub(crate) fn route_row(head: &RowHead, tenant: &TenantRules, tolerance_ms: i64, now_ms: i64) -> Route {
     if now_ms.saturating_sub(head.received_at_ms) > tenant.max_lateness_ms {
-        return Route::closed(Closed::Expired);
+        return Route::shut(Closed::Expired);
     }
     let consents = |basis: Basis| consents(basis, &head.consent, head, tenant, tolerance_ms);
     let answer = |purpose, allowed: bool| if allowed { Some(true) } else { head.consent.answer(purpose).filter(|yes| !yes) };
     let age_ms = now_ms.saturating_sub(head.occurred_at_ms);
     let category = tenant.category(head.category);
     if category.is_some_and(|c| age_ms > c.window_ms) {
-        return Route::closed(Closed::Expired);
+        return Route::shut(Closed::Expired);
     }
     let mut route = Route {
         primary: Primary::None,
@@ -204,7 +207,7 @@ fn route_row(head: &RowHead, tenant: &TenantRules, tolerance_ms: i64, now_ms: i6
     }
     let nothing = route.primary == Primary::None && !route.network && route.granted.is_empty() && route.denied.is_empty();
     if nothing {
-        return Route::closed(Closed::Gated(route.otherwise));
+        return Route::shut(Closed::Gated(route.otherwise));
     }
     route
 }

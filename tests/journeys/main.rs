@@ -41,6 +41,7 @@ mod other_clients;
 mod retain_keeps_pace;
 mod retain_meets_the_odd;
 mod retain_survives;
+mod rights;
 mod rights_missing;
 mod sdk_hashes_differ;
 mod topics_applied;

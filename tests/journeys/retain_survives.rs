@@ -106,7 +106,7 @@ fn keep_ms(journey: &Journey, config: &crate::support::config::TestConfig, topic
 }
 
 /// What a reader that keeps a table has: upsert by key, delete on null.
-fn table(records: &[Record]) -> BTreeMap<String, Vec<u8>> {
+pub fn table(records: &[Record]) -> BTreeMap<String, Vec<u8>> {
     let mut table = BTreeMap::new();
     for record in records.iter().filter(|r| r.key_text() != "~roll") {
         match &record.value {

@@ -6,6 +6,7 @@ use crate::config::governed::Governed;
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Lent, Place, ROLL_KEY, RawConsumer};
 use crate::kafka::transaction::{NextOffset, Transaction, TransactionalProducer};
+use crate::lifecycle::hold::Holds;
 use crate::lifecycle::retention::{Kind, Pending, Step, step};
 use crate::model::header::{self, Header};
 use crate::ops::clock;
@@ -64,7 +65,7 @@ struct Next<'m> {
 impl Retain<'_> {
     /// One transaction's worth of expiry, possibly none. Returns whether it ended for being full: there may be more at once.
     pub(super) fn expire(&mut self) -> Result<bool, Fault> {
-        let Retain { consumer, governed, partitions, producer, config, generation, seen_generation, in_force, labels, .. } = self;
+        let Retain { consumer, governed, partitions, producer, config, generation, seen_generation, in_force, holds, labels, .. } = self;
         let producer = producer.as_mut().ok_or_else(|| Fault::Recreate("there is no producer".into()))?;
         let mut batch = Batch {
             open: None,
@@ -75,7 +76,7 @@ impl Retain<'_> {
             header: Vec::new(),
         };
         let begun = Instant::now();
-        wake(consumer, governed, partitions, &mut batch)?;
+        wake(consumer, governed, holds, partitions, &mut batch)?;
         let mut clock_ms = clock::now_ms();
         let mut full = true;
         let (mut met, mut waited) = (0_u32, Duration::ZERO);
@@ -89,7 +90,7 @@ impl Retain<'_> {
             let came = consumer.lend(wait, |lent| {
                 let Lent { place, offset, stored_at_ms, key, value_bytes, header, .. } = lent;
                 let next = Next { place, offset, stored_at_ms, key, value_bytes, header };
-                result = meet(consumer, governed, partitions, &mut batch, &next, clock_ms);
+                result = meet(consumer, governed, holds, partitions, &mut batch, &next, clock_ms);
             })?;
             result?;
             if !came || generation.current() != *seen_generation {
@@ -183,6 +184,7 @@ pub(super) fn commit(transaction: Transaction<'_>, offsets: &[NextOffset], consu
 fn wake(
     consumer: &RawConsumer,
     governed: &[Governed],
+    holds: &Holds,
     partitions: &mut BTreeMap<Place, PartitionState>,
     batch: &mut Batch<'_>,
 ) -> Result<(), Fault> {
@@ -199,7 +201,7 @@ fn wake(
             value_bytes: Some(0),
             header: held.header.as_deref(),
         };
-        meet(consumer, governed, partitions, batch, &next, now_ms)?;
+        meet(consumer, governed, holds, partitions, batch, &next, now_ms)?;
     }
     let awake: Vec<Place> = places.into_iter().filter(|p| partitions.get(p).is_some_and(|s| s.parked.is_none())).collect();
     if awake.is_empty() { Ok(()) } else { consumer.resume(&awake) }
@@ -209,6 +211,7 @@ fn wake(
 fn meet(
     consumer: &RawConsumer,
     governed: &[Governed],
+    holds: &Holds,
     partitions: &mut BTreeMap<Place, PartitionState>,
     batch: &mut Batch<'_>,
     next: &Next<'_>,
@@ -223,8 +226,8 @@ fn meet(
         None if next.key == ROLL_KEY => Kind::Roll,
         None => Kind::Tombstone,
     };
-    // Legal holds decide here: a held record is passed, and swept when it is released.
-    let held = false;
+    // A held record is passed, and swept when it is released.
+    let held = kind == Kind::Value && !holds.is_empty() && holds.cover(&topic.tenant, &topic.short, next.header);
     match step(kind, next.stored_at_ms, topic.governance.keep_ms, now_ms, held) {
         Step::Park { due_ms } => {
             let wake_ms = due_ms + topic.governance.timing.look_every_ms();

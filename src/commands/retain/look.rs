@@ -113,7 +113,9 @@ impl Retain<'_> {
             state.next = state.next.max(position);
         }
         state.at_end = state.parked.is_none() && state.next >= end;
-        state.behind = oldest.is_some_and(|left| left.offset < state.next && !left.is_roll);
+        // What a hold keeps stays behind the cursor, in its right: no cleaning is waited for, and it is not overdue.
+        state.kept = self.holds.concern(&governed.tenant);
+        state.behind = !state.kept && oldest.is_some_and(|left| left.offset < state.next && !left.is_roll);
         if state.behind && state.pending.is_none() {
             state.pending = Some(Pending::new(end, now_ms));
             state.unsaved = true;
@@ -169,7 +171,7 @@ fn measure(
 ) {
     let times = &governed.governance;
     let overdue = |left: &Left| if left.is_roll { 0 } else { times.overdue_ms(left.stored_at_ms, left.is_null, now_ms) };
-    let overdue_ms = oldest.into_iter().chain(tombstone).map(overdue).max().unwrap_or(0);
+    let overdue_ms = oldest.filter(|_| !state.kept).into_iter().chain(tombstone).map(overdue).max().unwrap_or(0);
     f.overdue_ms = f.overdue_ms.max(overdue_ms);
     if let Some(left) = oldest.filter(|left| !left.is_roll) {
         f.oldest_ms = Some(f.oldest_ms.map_or(left.stored_at_ms, |at| at.min(left.stored_at_ms)));

@@ -5,12 +5,19 @@
 //! ```text
 //! wake parked partitions -> read what is due, a tombstone each -> commit tombstones and cursor -> look: read back, roll, trim, measure
 //! ```
+//! People's requests, which are not "the next record in order", are carried out beside it, see [`rights`].
+//!
 //! Nothing is kept on disk: the cursor is the group's committed offset, and its metadata says up to where directives were taken in and from where
 //! on tombstones may still lie about. Killed at any point, the next process goes on from what was committed.
 
+mod barrier;
+mod cleaning;
 mod cursor;
 mod look;
 mod partition;
+mod rights;
+mod sweep;
+mod sweeping;
 mod trim;
 
 use super::watch::{Watch, stopped};
@@ -23,11 +30,13 @@ use crate::kafka::directives::DirectiveReader;
 use crate::kafka::readback::ReadBack;
 use crate::kafka::topics::Admin;
 use crate::kafka::transaction::TransactionalProducer;
+use crate::lifecycle::hold::Holds;
 use crate::model::directive::InForce;
 use crate::ops::metrics::TenantLabels;
 use crate::ops::{clock, http, metrics as recorder};
 use partition::PartitionState;
 pub(super) use partition::read_pending;
+use rights::Duty;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -53,6 +62,7 @@ struct Retain<'c> {
     readback: ReadBack,
     directives: DirectiveReader,
     in_force: InForce,
+    holds: Holds,
     taken_in: Arc<AtomicI64>,
     partitions: BTreeMap<Place, PartitionState>,
     looked_at_ms: i64,
@@ -72,18 +82,23 @@ pub fn retain(config: &Config, until_caught_up: bool) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     signals::on_stop(move || flag.store(true, Ordering::SeqCst)).map_err(Failure::Failed)?;
+    let duty = Duty::start(config, &governed, &stop)?;
     let mut retain = Retain::connect(config, governed, stop)?;
     retain.watch()?;
     health.set_ready(true);
     tracing::info!(topics = retain.governed.len(), id = %retain.id, "retention began");
     while !retain.stop.load(Ordering::SeqCst) {
         match retain.turn() {
-            Ok(()) if until_caught_up && retain.is_caught_up()? => break,
+            Ok(()) if until_caught_up && duty.is_idle() && retain.is_caught_up()? => break,
             Ok(()) => {}
             Err(Fault::Stop(text)) => return Err(Failure::Failed(text)),
             Err(fault) => retain.recover(&fault),
         }
+        // One process of the group sees to people's requests: the one that has the first partition of all.
+        duty.set(retain.partitions.contains_key(&(0, 0)));
     }
+    retain.stop.store(true, Ordering::SeqCst);
+    duty.end();
     tracing::info!("retention ended");
     Ok(())
 }
@@ -130,6 +145,7 @@ impl<'c> Retain<'c> {
             id,
             directives,
             taken_in: Arc::new(AtomicI64::new(in_force.next_offset)),
+            holds: Holds::build(&in_force),
             in_force,
             stop,
         })
@@ -151,7 +167,9 @@ impl<'c> Retain<'c> {
             // What is known of partitions includes what was just given up: nothing of it may be committed.
             return Ok(());
         }
-        self.directives.follow(&mut self.in_force, Duration::ZERO)?;
+        if self.directives.follow(&mut self.in_force, Duration::ZERO)? {
+            self.holds = Holds::build(&self.in_force);
+        }
         self.taken_in.store(self.in_force.next_offset, Ordering::SeqCst);
         let now_ms = clock::now_ms();
         // While there is a backlog, looks are rarer: each costs several round trips in which nothing expires.

@@ -28,6 +28,8 @@ pub(super) struct PartitionState {
     pub pending: Option<Pending>,
     /// Something is left behind the cursor.
     pub behind: bool,
+    /// A hold keeps something of the tenant.
+    pub kept: bool,
     /// Values whose tombstones are written and not yet seen gone. Units: bytes.
     pub pending_bytes: u64,
     /// The end as of the last look, and when it was first seen.

@@ -120,7 +120,7 @@ impl Collector {
         self.sent.clear();
         self.first_at = None;
         let job = Arc::clone(&self.job);
-        again(&job, || job.follower.catch_up())?;
+        again(&job, || job.follower.catch_up(&job.rules))?;
         // In this order: each may be older than what is then in force, which only means to look again, never to claim too much.
         self.seen_directives = job.follower.version();
         self.mark = job.follower.next_offset();

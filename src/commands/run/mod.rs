@@ -28,7 +28,7 @@ use crate::ops::{clock, http, keys, metrics};
 use crate::transform::enrich::device_table::DeviceTable;
 use crate::transform::enriched::Assets;
 use crate::transform::rules::Rules;
-use crate::transform::{Tally, Transformed, transform};
+use crate::transform::{Tally, Transformed, transform_gated};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,7 +147,7 @@ pub fn work(config: Config, keyring: Keyring, end: End) -> Result<Done, Failure>
     let handle = metrics::start().map_err(Failure::Failed)?;
     let health = http::Health::default();
     http::serve(&config.run.http, health.clone(), handle).map_err(Failure::Failed)?;
-    let follower = directives::Follower::connect(&config)?;
+    let follower = directives::Follower::connect(&config, &rules)?;
     let labels = metrics::TenantLabels::new(rules.tenants.iter().map(|t| t.id.as_str()));
     let job = Arc::new(Job {
         config,
@@ -272,7 +272,7 @@ fn transform_all(job: &Job, generation: &Generation, from: &Receiver<Collected>,
         }
         let start = Instant::now();
         let now_ms = clock::now_ms();
-        let transformed = transform(&batch.records, &job.rules, &job.assets.at(now_ms), now_ms);
+        let transformed = transform_gated(&batch.records, &job.rules, &job.assets.at(now_ms), &job.follower.gates(), now_ms);
         let prepared = Prepared {
             generation: batch.generation,
             transformed,

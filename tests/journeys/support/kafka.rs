@@ -100,6 +100,22 @@ pub fn create_topic(bootstrap: &str, name: &str, partitions: i32, settings: &[(&
     eventually(&format!("leaders of {name}"), || (partitions_of(bootstrap, name).len() == partitions as usize).then_some(()));
 }
 
+/// Changes settings of a topic, the others that were set on it kept.
+#[track_caller]
+pub fn lower(bootstrap: &str, topic: &str, settings: &[(&str, &str)]) {
+    let resource = rdkafka::admin::ResourceSpecifier::Topic(topic);
+    let described = block_on(admin(bootstrap).describe_configs([&resource], &AdminOptions::new())).expect("the broker answers");
+    let entries = described.into_iter().flat_map(|r| r.expect("the topic is there").entries);
+    let own = entries.filter(|e| matches!(e.source, rdkafka::admin::ConfigSource::DynamicTopic));
+    let mut all: BTreeMap<String, String> = own.map(|e| (e.name, e.value.unwrap_or_default())).collect();
+    all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    let alter = all.iter().fold(rdkafka::admin::AlterConfig::new(resource), |alter, (name, value)| alter.set(name, value));
+    let results = block_on(admin(bootstrap).alter_configs([&alter], &AdminOptions::new())).expect("the broker answers");
+    for result in results {
+        result.unwrap_or_else(|(_, code)| panic!("cannot change {topic}: {code}"));
+    }
+}
+
 /// Deletes a topic and waits until it is not listed any more.
 #[track_caller]
 pub fn delete_topic(bootstrap: &str, name: &str) {

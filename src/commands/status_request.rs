@@ -1,0 +1,155 @@
+//! `lethe status --request ID`: how far one request has come, with times, its deadline and whether it will be met.
+
+use super::Failure;
+use super::proof::{pretty, requests};
+use super::rights::look;
+use crate::config::Config;
+use crate::kafka::consumer::{Place, RawConsumer};
+use crate::kafka::topics::Admin;
+use crate::lifecycle::audit::Found;
+use crate::lifecycle::request::{DEADLINE_MS, Request, State};
+use crate::model::directive::{Order, Standing};
+use crate::model::time::DAY_MS;
+use crate::ops::clock;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Units: ms since the epoch.
+#[derive(Debug, Serialize)]
+struct RequestStatus {
+    request: String,
+    tenant: String,
+    kind: String,
+    state: State,
+    /// Whether it has its effect: of a hold, once every cursor has passed it.
+    in_force: bool,
+    received_ms: i64,
+    accepted_ms: Option<i64>,
+    suppressed_ms: Option<i64>,
+    swept_ms: Option<i64>,
+    certified_ms: Option<i64>,
+    /// Partitions swept and to be swept.
+    partitions_swept: usize,
+    partitions: usize,
+    found: Found,
+    deadline_ms: Option<i64>,
+    expected_ms: Option<i64>,
+    deadline_will_be_met: Option<bool>,
+    /// Of a hold: its minimum end.
+    until_ms: Option<i64>,
+    refused: Option<&'static str>,
+}
+
+/// Shows one request. Errors: nobody knows it; the brokers.
+pub fn status(config: &Config, id: &str, json: bool) -> Result<(), Failure> {
+    let in_force = look(config)?;
+    let standing = in_force.of_request(id).map(Arc::as_ref);
+    let known = requests(config)?;
+    let request = known.by_id.get(id);
+    if standing.is_none() && request.is_none() {
+        return Err(Failure::Failed("no request of this id is known".into()));
+    }
+    let passed = match standing {
+        Some(s) if matches!(s.directive.order, Order::Hold { released: false, .. }) => cursors_passed(config, s)?,
+        _ => true,
+    };
+    let status = describe(config, id, standing, request, passed);
+    if json {
+        println!("{}", pretty(&serde_json::to_value(&status).unwrap_or_default())?);
+    } else {
+        print_status(&status);
+    }
+    Ok(())
+}
+
+fn describe(config: &Config, id: &str, standing: Option<&Standing>, request: Option<&Request>, passed: bool) -> RequestStatus {
+    // A directive that is newer than what the audit tells of: `retain` has not taken it in.
+    let request = request.filter(|r| standing.is_none_or(|s| s.offset <= r.offset));
+    let tenant = request.map(|r| r.tenant.clone()).or_else(|| standing.map(|s| s.directive.tenant.clone())).unwrap_or_default();
+    let kind = request.map(|r| r.kind.clone()).or_else(|| standing.map(|s| s.directive.order.kind().to_owned())).unwrap_or_default();
+    let state = request.map_or(State::Accepted, Request::state);
+    let received_ms = request.map(|r| r.received_ms).or(standing.map(|s| s.stored_at_ms)).unwrap_or_default();
+    let open = matches!(state, State::Accepted | State::Suppressing | State::Sweeping | State::AwaitingCleaner);
+    let deadline_ms = (kind == "erase").then_some(received_ms + DEADLINE_MS);
+    let expected_ms = (kind == "erase" && open).then(|| clock::now_ms().max(received_ms + longest_wait_ms(config, &tenant)));
+    let will = request.and_then(|r| r.certified_ms).or(expected_ms);
+    RequestStatus {
+        request: id.to_owned(),
+        kind,
+        state,
+        in_force: passed && request.is_some_and(|r| r.refused.is_none()),
+        received_ms,
+        accepted_ms: request.map(|r| r.accepted_ms),
+        suppressed_ms: request.and_then(|r| r.suppressed_ms),
+        swept_ms: request.and_then(|r| r.swept_ms),
+        certified_ms: request.and_then(|r| r.certified_ms),
+        partitions_swept: request.filter(|r| r.swept_ms.is_some()).map_or(0, |r| r.ranges.len()),
+        partitions: request.map_or(0, |r| r.governed.len()),
+        found: request.map(|r| r.found).unwrap_or_default(),
+        deadline_ms,
+        expected_ms,
+        // A hold may last longer than any deadline: nobody can tell.
+        deadline_will_be_met: deadline_ms.zip(will).map(|(deadline, will)| will <= deadline),
+        until_ms: standing.and_then(|s| if let Order::Hold { until_ms, .. } = s.directive.order { Some(until_ms) } else { None }),
+        refused: request.and_then(|r| r.refused),
+        tenant,
+    }
+}
+
+/// The longest that anything of a tenant may take to be gone: its raw window, or the horizon of a topic. Units: ms.
+fn longest_wait_ms(config: &Config, tenant: &str) -> i64 {
+    let raw = config.tenant.iter().find(|t| t.id.as_str() == tenant).and_then(|t| t.other_window_ms("raw").ok()).unwrap_or(DAY_MS);
+    let governed = config.governed().unwrap_or_default();
+    let horizons = governed.iter().filter(|g| g.tenant == tenant).map(|g| g.governance.timing.horizon_ms());
+    horizons.chain([raw]).max().unwrap_or(raw)
+}
+
+/// Whether every cursor of the tenant says that it has taken the directive in.
+fn cursors_passed(config: &Config, standing: &Standing) -> Result<bool, Failure> {
+    let governed = config.governed().map_err(|faults| Failure::Usage(faults.join("; ")))?;
+    let topics: Vec<String> = governed.iter().filter(|g| g.tenant == standing.directive.tenant).map(|g| g.topic.clone()).collect();
+    let there = Admin::connect(&config.kafka)?.partitions()?;
+    let places: Vec<Place> = topics
+        .iter()
+        .enumerate()
+        .flat_map(|(i, topic)| (0..there.get(topic).copied().unwrap_or(0) as i32).map(move |p| (i as u16, p)))
+        .collect();
+    if places.is_empty() {
+        return Ok(true);
+    }
+    let group = RawConsumer::observe(&config.kafka, &config.retain.group, &topics, Arc::default())?;
+    let committed = group.committed(&places)?;
+    Ok(places.iter().all(|p| committed.get(p).and_then(|(_, mark)| *mark).is_some_and(|m| m.directives > standing.offset)))
+}
+
+fn print_status(s: &RequestStatus) {
+    let time =
+        |ms: Option<i64>| ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map_or_else(|| "-".to_owned(), |t| t.to_string());
+    let state = serde_json::to_value(s.state).ok().and_then(|v| v.as_str().map(|t| t.replace('_', " "))).unwrap_or_default();
+    println!("request     {}\ntenant      {}\nkind        {}\nstate       {state}", s.request, s.tenant, s.kind);
+    if let Some(why) = s.refused {
+        println!("refused     {why}");
+    }
+    for (name, at) in [
+        ("received", Some(s.received_ms)),
+        ("accepted", s.accepted_ms),
+        ("suppressed", s.suppressed_ms),
+        ("swept", s.swept_ms),
+        ("certified", s.certified_ms),
+    ] {
+        println!("{name:<11} {}", time(at));
+    }
+    if s.kind == "hold" {
+        println!("in force    {}\nuntil       {} at least", if s.in_force { "yes" } else { "not yet" }, time(s.until_ms));
+        return;
+    }
+    println!("swept       {} of {} partitions", s.partitions_swept, s.partitions);
+    println!(
+        "found       {} erased, {} held, {} other identifiers in the same records",
+        s.found.erased, s.found.held, s.found.other_identifiers
+    );
+    if let (Some(deadline), met) = (s.deadline_ms, s.deadline_will_be_met) {
+        let word = met.map_or("open: a hold keeps it", |met| if met { "will be met" } else { "WILL NOT BE MET" });
+        println!("deadline    {}, {word}", time(Some(deadline)));
+    }
+}

@@ -1,0 +1,339 @@
+//! Requests as the audit tells of them: how far each has come. Everything that `retain` must know after a restart is here, read back from Kafka.
+
+use super::audit::{Entry, Found, PlaceAt, SweptRange, What};
+use crate::model::directive::Outcome;
+use crate::model::time::DAY_MS;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Within which a request must be done: a month, by the shortest one. Units: ms. Source: GDPR art. 12(3).
+pub const DEADLINE_MS: i64 = 28 * DAY_MS;
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The directive stands in the topic; `retain` has not taken it in.
+    Accepted,
+    /// Not every worker is known to have taken it in.
+    Suppressing,
+    /// Tombstones are being written.
+    Sweeping,
+    /// A legal hold keeps some of it.
+    Held,
+    /// Tombstones are committed; the bytes, or the raw topics' own window, are waited for.
+    AwaitingCleaner,
+    /// Nothing is left, and it is certified.
+    Certified,
+    /// It is in force, and nothing more is to be done.
+    Done,
+    /// It could not be carried out.
+    Refused,
+}
+
+/// One request. Units: ms since the epoch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Request {
+    /// Tenant id.
+    pub tenant: String,
+    /// Its kind; empty where it could not be read.
+    pub kind: String,
+    /// Place of its newest directive.
+    pub offset: i64,
+    /// When that was appended.
+    pub received_ms: i64,
+    /// When `retain` took it in.
+    pub accepted_ms: i64,
+    /// Why nothing is done about it, if so.
+    pub refused: Option<&'static str>,
+    /// It lifts or releases.
+    pub ends: bool,
+    /// How many pseudonyms it names.
+    pub pseudonyms: usize,
+    /// When every worker had taken it in.
+    pub suppressed_ms: Option<i64>,
+    /// Where the raw topics ended then.
+    pub raw: Vec<PlaceAt>,
+    /// Where the governed topics ended then.
+    pub governed: Vec<PlaceAt>,
+    /// When it was swept last.
+    pub swept_ms: Option<i64>,
+    /// Where.
+    pub ranges: Vec<SweptRange>,
+    /// What was found, over all sweeps.
+    pub found: Found,
+    /// When it was certified.
+    pub certified_ms: Option<i64>,
+    /// The certificate.
+    pub certificate: Option<Value>,
+    /// The directive was forgotten.
+    pub forgotten: bool,
+}
+
+impl Request {
+    /// Whether a sweep belongs to it.
+    #[must_use]
+    pub fn has_sweep(&self) -> bool {
+        match self.kind.as_str() {
+            "erase" | "withdraw" | "opt_out_of_sale" => true,
+            "restrict" => !self.ends,
+            "hold" => self.ends,
+            _ => false,
+        }
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match () {
+            () if self.refused.is_some() => State::Refused,
+            () if self.certified_ms.is_some() => State::Certified,
+            () if !self.has_sweep() => State::Done,
+            () if self.suppressed_ms.is_none() => State::Suppressing,
+            () if self.swept_ms.is_none() => State::Sweeping,
+            () if self.kind != "erase" => State::Done,
+            () if self.found.held > 0 => State::Held,
+            () => State::AwaitingCleaner,
+        }
+    }
+}
+
+/// All requests that the audit tells of, by id.
+#[derive(Clone, Debug, Default)]
+pub struct Requests {
+    /// By id.
+    pub by_id: BTreeMap<String, Request>,
+    /// Every record of `lethe.directives` before this offset has an entry.
+    pub directives: i64,
+}
+
+impl Requests {
+    /// Takes in one entry of the audit, in order.
+    pub fn take(&mut self, entry: &Entry) {
+        match &entry.what {
+            What::Directive { kind, offset, stored_at_ms, outcome, tenant_known, pseudonyms, ends, .. } => {
+                self.directives = self.directives.max(offset + 1);
+                let refused = match outcome {
+                    Outcome::InForce if *tenant_known => None,
+                    Outcome::InForce => Some("the config names no such tenant"),
+                    Outcome::Malformed => Some("it is no directive"),
+                    // Nothing changed by it: the request is what it was.
+                    Outcome::Repeated | Outcome::Older | Outcome::Forgotten => return,
+                };
+                if kind == "hold" && *ends {
+                    // What it kept is looked at again.
+                    let kept = self.by_id.values_mut().filter(|r| r.tenant == entry.tenant && r.state() == State::Held);
+                    kept.for_each(|r| r.swept_ms = None);
+                }
+                for id in &entry.requests {
+                    let request = Request {
+                        tenant: entry.tenant.clone(),
+                        kind: kind.clone(),
+                        offset: *offset,
+                        received_ms: *stored_at_ms,
+                        accepted_ms: entry.at_ms,
+                        refused,
+                        ends: *ends,
+                        pseudonyms: *pseudonyms,
+                        ..Request::default()
+                    };
+                    self.by_id.insert(id.clone(), request);
+                }
+            }
+            What::Suppressed { raw, governed } => self.each(entry, |r, _| {
+                r.suppressed_ms.get_or_insert(entry.at_ms);
+                // What the first sweep was to write stays the beginning of all that must be gone.
+                if r.governed.is_empty() {
+                    r.governed.clone_from(governed);
+                }
+                r.raw.clone_from(raw);
+            }),
+            // Told with the tombstones themselves: a sweep that was killed counts for as far as it came.
+            What::Erased { keys, .. } => self.each(entry, |r, id| r.found.erased += keys.get(id).copied().unwrap_or(0)),
+            What::Swept { ranges, found } => self.each(entry, |r, id| {
+                r.swept_ms = Some(entry.at_ms);
+                r.ranges = merged(&r.ranges, ranges);
+                let new = found.get(id).copied().unwrap_or_default();
+                let other = r.found.other_identifiers.max(new.other_identifiers);
+                r.found = Found { erased: r.found.erased, held: new.held, other_identifiers: other };
+            }),
+            What::Again { .. } => self.each(entry, |r, _| r.swept_ms = None),
+            What::Certified { certificate } => self.each(entry, |r, _| {
+                (r.certified_ms, r.certificate) = (Some(entry.at_ms), Some(certificate.clone()));
+            }),
+            What::Forgotten {} => self.each(entry, |r, _| {
+                r.forgotten = true;
+                if !matches!(r.state(), State::Certified | State::Done | State::Refused) {
+                    r.refused = Some("its directive was deleted before it was carried out");
+                }
+            }),
+            What::Checkpoint { .. } => {}
+        }
+    }
+
+    fn each(&mut self, entry: &Entry, change: impl Fn(&mut Request, &String)) {
+        for id in &entry.requests {
+            if let Some(request) = self.by_id.get_mut(id) {
+                change(request, id);
+            }
+        }
+    }
+
+    /// Erasures that are not certified yet; those that a hold keeps are counted apart. Shape: open and held requests.
+    pub fn open(&self) -> impl Iterator<Item = (&String, &Request)> {
+        self.by_id.iter().filter(|(_, r)| !matches!(r.state(), State::Certified | State::Done | State::Refused))
+    }
+}
+
+/// The ranges of the last sweep, with the tombstones of those before.
+fn merged(before: &[SweptRange], last: &[SweptRange]) -> Vec<SweptRange> {
+    let mut out: Vec<SweptRange> = before.to_vec();
+    for new in last {
+        match out.iter_mut().find(|r| r.topic == new.topic && r.partition == new.partition) {
+            Some(known) => {
+                let tombstones_from = known.tombstones_from.min(new.tombstones_from);
+                *known = SweptRange { tombstones: known.tombstones + new.tombstones, tombstones_from, ..new.clone() };
+            }
+            None => out.push(new.clone()),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::audit::Chain;
+
+    struct Log {
+        chain: Chain,
+        requests: Requests,
+        at_ms: i64,
+    }
+
+    impl Log {
+        fn new() -> Log {
+            Log { chain: Chain::new("c", None), requests: Requests::default(), at_ms: 0 }
+        }
+
+        fn say(&mut self, what: What) -> State {
+            self.at_ms += 10;
+            let (entry, _) = self.chain.append(self.at_ms, "retain", "acme", vec!["r".into()], what, None);
+            self.requests.take(&entry);
+            self.requests.by_id["r"].state()
+        }
+
+        fn directive(&mut self, kind: &str, ends: bool, tenant_known: bool) -> State {
+            let outcome = Outcome::InForce;
+            self.say(What::Directive {
+                kind: kind.into(),
+                offset: 4,
+                stored_at_ms: 1,
+                outcome,
+                tenant_known,
+                given_by: String::new(),
+                pseudonyms: 2,
+                ends,
+            })
+        }
+
+        fn suppressed(&mut self) -> State {
+            let at = |offset| vec![PlaceAt { topic: "acme.events".into(), partition: 0, offset }];
+            self.say(What::Suppressed { raw: at(self.at_ms), governed: at(self.at_ms) })
+        }
+
+        fn swept(&mut self, from: i64, tombstones: u64, held: u64) -> State {
+            let range = SweptRange {
+                topic: "t".into(),
+                partition: 0,
+                from: 0,
+                to: from,
+                tombstones_from: from,
+                tombstones_to: from + 5,
+                tombstones,
+            };
+            let found = BTreeMap::from([("r".to_owned(), Found { erased: tombstones, held, other_identifiers: 1 })]);
+            self.say(What::Erased { topic: "t".into(), keys: BTreeMap::from([("r".to_owned(), tombstones)]) });
+            self.say(What::Swept { ranges: vec![range], found })
+        }
+    }
+
+    #[test]
+    fn an_erasure_goes_its_way_and_a_hold_and_a_second_sweep_turn_it_back() {
+        let mut log = Log::new();
+        assert_eq!(log.directive("erase", false, true), State::Suppressing);
+        assert_eq!(log.requests.directives, 5);
+        assert_eq!(log.suppressed(), State::Sweeping);
+        assert_eq!(log.swept(100, 3, 2), State::Held);
+        assert_eq!(log.say(What::Again { why: "released".into() }), State::Sweeping);
+        assert_eq!(log.swept(200, 2, 0), State::AwaitingCleaner);
+        assert_eq!(log.requests.open().count(), 1);
+        let r = &log.requests.by_id["r"];
+        assert_eq!((r.ranges[0].tombstones_from, r.ranges[0].tombstones_to, r.ranges[0].tombstones, r.found.erased), (100, 205, 5, 5));
+        assert_eq!(log.say(What::Certified { certificate: Value::Null }), State::Certified);
+        assert_eq!(log.requests.open().count(), 0);
+    }
+
+    #[test]
+    fn what_needs_no_certificate_is_done_once_swept() {
+        for (kind, ends, sweeps) in [
+            ("withdraw", false, true),
+            ("restrict", false, true),
+            ("restrict", true, false),
+            ("hold", false, false),
+            ("hold", true, true),
+            ("pause", false, false),
+        ] {
+            let mut log = Log::new();
+            let state = log.directive(kind, ends, true);
+            assert_eq!(state, if sweeps { State::Suppressing } else { State::Done }, "{kind}");
+            if sweeps {
+                log.suppressed();
+                assert_eq!(log.swept(1, 0, 0), State::Done);
+            }
+        }
+        assert_eq!(Log::new().directive("erase", false, false), State::Refused);
+    }
+
+    #[test]
+    fn a_release_turns_what_was_held_back_to_the_sweep() {
+        let mut log = Log::new();
+        log.directive("erase", false, true);
+        log.suppressed();
+        assert_eq!(log.swept(10, 0, 3), State::Held);
+        let what = What::Directive {
+            kind: "hold".into(),
+            offset: 9,
+            stored_at_ms: 1,
+            outcome: Outcome::InForce,
+            tenant_known: true,
+            given_by: String::new(),
+            pseudonyms: 0,
+            ends: true,
+        };
+        let (entry, _) = log.chain.append(99, "retain", "acme", vec!["hold".into()], what, None);
+        log.requests.take(&entry);
+        assert_eq!(log.requests.by_id["r"].state(), State::Sweeping);
+        assert_eq!(log.requests.by_id["hold"].state(), State::Suppressing, "what the cursor passed is swept");
+    }
+
+    #[test]
+    fn a_repeated_directive_does_not_begin_anew() {
+        let mut log = Log::new();
+        log.directive("erase", false, true);
+        log.suppressed();
+        let what = What::Directive {
+            kind: "erase".into(),
+            offset: 9,
+            stored_at_ms: 1,
+            outcome: Outcome::Repeated,
+            tenant_known: true,
+            given_by: String::new(),
+            pseudonyms: 2,
+            ends: false,
+        };
+        assert_eq!(log.say(what), State::Sweeping);
+        assert_eq!(log.requests.directives, 10);
+    }
+}

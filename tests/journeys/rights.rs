@@ -1,0 +1,278 @@
+//! Fear: somebody who was to be forgotten is still there, or comes back; somebody else is gone; a proof that proves nothing.
+//!
+//! Shown, with people known by e-mail, by external id, or by both: an erasure by e-mail takes every record that carries its pseudonym, value and key,
+//! and no other; replaying the raw topic and producing the same rows again bring none back, a new event of the same person is taken; `retain` killed
+//! at any time goes on and never certifies first; a hold wins until it is released; certificate and audit hold, and not with a byte changed.
+
+use crate::retain_survives::table;
+use crate::support::config::TestConfig;
+use crate::support::journey::Journey;
+use crate::support::kafka::{self, Record};
+use crate::support::lethe::Lethe;
+use crate::support::wait::eventually;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+const PEOPLE: usize = 20;
+
+struct Case {
+    journey: Journey,
+    config: TestConfig,
+    tenant: String,
+}
+
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
+impl Case {
+    #[track_caller]
+    fn new(name: &str) -> Case {
+        let journey = Journey::new(name);
+        let tenant = journey.tenant("a");
+        let config = journey
+            .config()
+            .set("topics.partitions", 2)
+            .set("run.future_tolerance", "0s")
+            .set("retain.instance", "one")
+            .set("kafka.session_timeout_ms", 6_000)
+            .tenant(&tenant, |t| {
+                t.set("windows.events", "2h")
+                    .set("windows.raw", "10m")
+                    .set("windows.dest", "2h")
+                    .set("max_lateness", "5m")
+                    .set("trim_raw", true)
+                    .set("destinations", vec!["meta"])
+                    .set("meta.pixel_id", "1234567890")
+            });
+        journey.set_up(&config);
+        let case = Case { journey, config, tenant };
+        // Windows of hours, so that nothing goes by itself, and a broker in a hurry.
+        for topic in case.governed() {
+            kafka::lower(
+                case.journey.bootstrap(),
+                &topic,
+                &[("segment.ms", "300"), ("max.compaction.lag.ms", "300"), ("delete.retention.ms", "300"), ("file.delete.delay.ms", "100")],
+            );
+        }
+        case
+    }
+
+    fn topic(&self, short: &str) -> String {
+        format!("{}.{short}", self.tenant)
+    }
+
+    fn governed(&self) -> Vec<String> {
+        ["events", "dest.meta"].map(|t| self.topic(t)).to_vec()
+    }
+
+    fn event(&self, person: usize, n: usize, at: jiff::Timestamp) -> Value {
+        let mut user = json!({});
+        if person % 3 != 1 {
+            user["email"] = json!(format!("Person{person}@Example.com"));
+        }
+        if !person.is_multiple_of(3) {
+            user["external_id"] = json!(format!("u{person}"));
+        }
+        json!({
+            "event_id": format!("p{person}-{n}"), "event_name": "purchase", "kind": "event", "event_time": at.to_string(), "user": user,
+            "value": 9.5, "currency": "EUR", "action_source": "website",
+            "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "ip": "93.184.216.34", "url": "https://shop.example/cart",
+            "consent": { "analytics": true, "ads": true, "given_at": at.to_string() }
+        })
+    }
+
+    #[track_caller]
+    fn run(&self) {
+        self.journey.lethe(&self.config).args(["run", "--until-caught-up"]).finish().assert_done();
+    }
+
+    #[track_caller]
+    fn produce(&self, events: &[Value]) {
+        kafka::produce_json(self.journey.bootstrap(), &self.topic("raw.web"), events);
+        self.run();
+    }
+
+    /// Records with a value, of all governed topics.
+    #[track_caller]
+    fn there(&self) -> Vec<Record> {
+        let all = self.governed().into_iter().flat_map(|t| kafka::read_uncommitted(self.journey.bootstrap(), &t));
+        all.filter(|r| r.key_text() != "~roll").collect()
+    }
+
+    #[track_caller]
+    fn order(&self, arguments: &[&str]) -> String {
+        self.journey.lethe(&self.config).args(arguments.iter().chain(&["--tenant", &self.tenant])).finish().assert_done().request()
+    }
+
+    #[track_caller]
+    fn status(&self, request: &str) -> Value {
+        let finished = self.journey.lethe(&self.config).args(["status", "--json", "--request", request]).finish();
+        serde_json::from_str(&finished.assert_done().stdout).unwrap()
+    }
+
+    fn state(&self, request: &str) -> String {
+        self.status(request)["state"].as_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    fn retain(&self) -> Lethe {
+        self.journey.lethe(&self.config).args(["retain"]).start()
+    }
+
+    #[track_caller]
+    fn audit(&self, code: i32) -> Value {
+        let finished = self.journey.lethe(&self.config).args(["audit", "verify", "--json"]).finish();
+        finished.assert_code(code);
+        serde_json::from_str(&finished.stdout).unwrap()
+    }
+}
+
+/// Whether the header holds any of these pseudonyms.
+fn carries(record: &Record, people: &BTreeSet<Vec<u8>>) -> bool {
+    pseudonyms(record).iter().any(|p| people.contains(p))
+}
+
+fn pseudonyms(record: &Record) -> Vec<Vec<u8>> {
+    let header = record.headers.iter().find(|(name, _)| name == "lethe").map(|(_, value)| value.as_slice()).unwrap_or_default();
+    header.get(11..).unwrap_or_default().chunks(16).map(<[u8]>::to_vec).collect()
+}
+
+#[test]
+fn an_erasure_takes_all_of_somebody_and_nothing_else_and_is_certified_through_kills() {
+    let case = Case::new("an_erasure_takes_all");
+    let before = now();
+    let events: Vec<Value> = (0..PEOPLE).flat_map(|p| (0..4).map(move |n| (p, n))).map(|(p, n)| case.event(p, n, before)).collect();
+    case.produce(&events);
+    let stored = case.there();
+    assert_eq!(stored.iter().filter(|r| r.value.is_some()).count(), PEOPLE * 4 * 2, "events and meta");
+    // Person 5 is known by e-mail and external id; one event of theirs has the external id alone, and another person's e-mail stays.
+    let mut alone = case.event(5, 9, before);
+    alone["user"].as_object_mut().unwrap().remove("email");
+    case.produce(&[alone.clone()]);
+
+    let mut retain = Some(case.retain());
+    let request = case.order(&["erase", "--email", " person5@example.COM "]);
+    // Killed again and again while it is at work; whenever it is certified, nothing may be left.
+    let mut states = BTreeSet::new();
+    for _ in 0..4 {
+        let reached = eventually("a step forward", || {
+            let state = case.state(&request);
+            (states.insert(state.clone()) || state == "certified").then_some(state)
+        });
+        drop(retain.take().map(Lethe::kill));
+        let live = case.there().into_iter().filter(|r| r.value.is_some()).count();
+        assert!(reached != "certified" || live == PEOPLE * 8 + 2 - 8, "certified, and {live} records are there");
+        if reached == "certified" {
+            break;
+        }
+        retain = Some(case.retain());
+    }
+    eventually("the certificate", || (case.state(&request) == "certified").then_some(()));
+    let left = case.there();
+    assert!(left.iter().all(|r| r.value.is_some()), "a tombstone is left");
+    assert_eq!(left.len(), PEOPLE * 8 + 2 - 8, "all others, and the events that do not carry the e-mail");
+    let gone: Vec<&Record> = stored.iter().filter(|r| !left.iter().any(|l| l.key == r.key && l.value == r.value)).collect();
+    let mut common: BTreeSet<Vec<u8>> = pseudonyms(gone[0]).into_iter().collect();
+    gone.iter().for_each(|r| common.retain(|p| pseudonyms(r).contains(p)));
+    assert_eq!((gone.len(), common.len()), (8, 2), "the records of one person, known by two names");
+    let status = case.status(&request);
+    assert_eq!((status["found"]["erased"].as_u64(), status["found"]["other_identifiers"].as_u64()), (Some(8), Some(1)), "{status}");
+
+    // The same rows again, and an old one of the same person that nobody has seen: none comes back. A new event does.
+    case.produce(&events);
+    case.produce(&[case.event(5, 70, before)]);
+    let email: BTreeSet<Vec<u8>> = common.iter().filter(|p| !left.iter().any(|l| pseudonyms(l).contains(p))).cloned().collect();
+    assert_eq!(email.len(), 1, "the e-mail's own pseudonym");
+    assert!(!case.there().iter().any(|r| carries(r, &email)), "an erased person came back");
+    case.produce(&[case.event(5, 71, now())]);
+    assert_eq!(case.there().iter().filter(|r| carries(r, &email)).count(), 2, "a person who comes back is a new person");
+
+    // The proofs.
+    let shown = case.journey.lethe(&case.config).args(["certificate", "show", "--request", &request]).finish();
+    let file = case.journey.home().join("certificate.json");
+    std::fs::write(&file, &shown.assert_done().stdout).unwrap();
+    let public = case.journey.home().join("signing.key.pub");
+    let paths = [file.as_os_str(), "--public-key".as_ref(), public.as_os_str()];
+    let verify = || case.journey.lethe(&case.config).args(["certificate", "verify"]).args(paths).finish();
+    verify().assert_done();
+    std::fs::write(&file, shown.stdout.replace("\"erased\": 8", "\"erased\": 7")).unwrap();
+    verify().assert_code(1);
+    let text = case.journey.lethe(&case.config).args(["certificate", "show", "--text", "--request", &request]).finish();
+    assert!(text.assert_done().stdout.contains("8 keys"), "{}", text.stdout);
+    let all = shown.stdout + &text.stdout + &format!("{:?}", kafka::read_committed(case.journey.bootstrap(), &case.audit_topic()));
+    assert!(!all.to_lowercase().contains("person5"), "a proof names the person");
+    let report = case.audit(0);
+    assert_eq!(report["ok"], true);
+    // Whoever can write to the topic cannot write history: an entry repeated with a byte changed is named.
+    let entries = kafka::read_committed(case.journey.bootstrap(), &case.audit_topic());
+    let mut forged = entries[1].value.clone().unwrap();
+    let at = forged.iter().position(u8::is_ascii_digit).unwrap();
+    forged[at] = if forged[at] == b'9' { b'8' } else { forged[at] + 1 };
+    kafka::produce(case.journey.bootstrap(), &case.audit_topic(), [(Some("retain"), Some(forged))]);
+    let report = case.audit(1);
+    assert_eq!(report["faults"][0]["fault"], "was changed: its hash does not fit", "{report}");
+    drop(retain);
+}
+
+#[test]
+fn a_hold_wins_until_it_is_released_and_bad_directives_do_nothing() {
+    let case = Case::new("a_hold_wins");
+    let before = now();
+    let events: Vec<Value> = (0..3).map(|p| case.event(p, 0, before)).collect();
+    case.produce(&events);
+    let _retain = case.retain();
+    let hold = case.order(&["hold", "--email", "person0@example.com", "--reason", "case 7", "--until", "2099-01-01"]);
+    eventually("the hold to be in force", || (case.status(&hold)["in_force"] == true).then_some(()));
+    let erase = case
+        .journey
+        .lethe(&case.config)
+        .args(["erase", "--tenant", &case.tenant, "--email", "-"])
+        .input("person0@example.com\nperson2@example.com\n")
+        .finish();
+    let erase = erase.assert_done().request();
+    eventually("the erasure to be held", || (case.state(&erase) == "held").then_some(()));
+    let stored = || case.there().iter().filter(|r| r.value.is_some()).count();
+    eventually("what is not held to go", || (stored() == 4).then_some(()));
+    // What readers of the topics have.
+    let live = || case.governed().iter().map(|t| table(&kafka::read_committed(case.journey.bootstrap(), t)).len()).sum::<usize>();
+    // Nobody can order nonsense: the outcome stands in the audit, and nothing else happens.
+    let directives = format!("{}.directives", case.journey.namespace());
+    kafka::produce(
+        case.journey.bootstrap(),
+        &directives,
+        [
+            (Some("x/erase/1"), Some("{}")),
+            (Some("nobody/terminate/t1"), Some(r#"{"id":"t1","tenant":"nobody","issued_at_ms":1,"kind":"terminate","deadline_ms":1}"#)),
+        ],
+    );
+    eventually("the unknown tenant to be refused", || {
+        let finished = case.journey.lethe(&case.config).args(["status", "--json", "--request", "t1"]).finish();
+        finished.stdout.contains("no such tenant").then_some(())
+    });
+    // Restricted: nothing more of the person, and what waited to be sent is taken back.
+    let restricted = case.order(&["restrict", "--external-id", "u1"]);
+    eventually("the restriction's sweep", || (case.state(&restricted) == "done").then_some(()));
+    case.produce(&[case.event(1, 5, now())]);
+    assert_eq!(live(), 3, "the record to be sent is gone, the event stays, the new one did not come");
+    case.order(&["restrict", "--lift", "--external-id", "u1"]);
+    case.produce(&[case.event(1, 6, now())]);
+    assert_eq!(live(), 5);
+    assert_eq!(case.state(&erase), "held");
+    let released = case.journey.lethe(&case.config).args(["release", "--request", &hold]).finish();
+    assert_eq!(released.assert_done().request(), hold);
+    eventually("the certificate", || (case.state(&erase) == "certified").then_some(()));
+    assert_eq!(live(), 3);
+    let notices: String =
+        kafka::read_committed(case.journey.bootstrap(), &case.topic("notices")).iter().map(|r| r.json().to_string()).collect();
+    for event in ["hold_set", "hold_released", "certified"] {
+        assert!(notices.contains(event), "{event}: {notices}");
+    }
+    assert_eq!(case.audit(0)["ok"], true);
+}
+
+impl Case {
+    fn audit_topic(&self) -> String {
+        format!("{}.audit", self.journey.namespace())
+    }
+}
