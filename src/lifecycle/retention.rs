@@ -14,6 +14,11 @@
 //! - a shortened window: the parked record is judged again and the cursor goes on at once. Everything behind the cursor has its tombstone, so there is
 //!   nothing to sweep.
 //! - a lengthened window: from then on. What has a tombstone is gone.
+//! - a hanging transaction: the cursor reads what is committed, so it stands before the last stable offset until the broker gives the transaction up;
+//!   past its window, what lies behind it is overdue, and the log names the partition. A dead cleaner shows the same way, with the other cause.
+//! - a rebalance or a crash in the middle: tombstones and cursor are one transaction, so the next owner goes on from before both, or after both.
+//!
+//! Shown by the model below, and on a real broker by the journeys `window_elapsed`, `retain_survives` and `retain_meets_the_odd`.
 
 use super::horizon::Timing;
 
