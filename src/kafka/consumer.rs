@@ -165,7 +165,7 @@ impl RawConsumer {
         let message = match self.consumer.poll(wait) {
             None => return Ok(Polled::Nothing),
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Polled::Passed),
-            Some(Err(e)) => return Err(consume_fault(&e)),
+            Some(Err(e)) => return Err(self.consume_fault(&e)),
             Some(Ok(message)) => message,
         };
         let Some(source) = self.index.get(message.topic()) else { return Ok(Polled::Passed) };
@@ -186,7 +186,7 @@ impl RawConsumer {
         let message = match self.consumer.poll(wait) {
             None => return Ok(false),
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),
-            Some(Err(e)) => return Err(consume_fault(&e)),
+            Some(Err(e)) => return Err(self.consume_fault(&e)),
             Some(Ok(message)) => message,
         };
         if let Some(source) = self.index.get(message.topic()) {
@@ -341,23 +341,27 @@ impl RawConsumer {
         found.collect()
     }
 
+    /// What to do about an error that a poll gave.
+    fn consume_fault(&self, error: &KafkaError) -> Fault {
+        use rdkafka::error::RDKafkaErrorCode as Code;
+        let text = format!("consume: {error}");
+        match error.rdkafka_error_code() {
+            Some(Code::GroupAuthorizationFailed) => client::refused(&format!("the consumer group {}", self.group), "READ on it", error),
+            Some(Code::Fatal | Code::Fenced | Code::SaslAuthenticationFailed) => Fault::Stop(text),
+            // librdkafka does not say which.
+            Some(Code::TopicAuthorizationFailed) => {
+                Fault::Topic(format!("this user may not read {}: grant it READ on each", self.sources.join(", ")))
+            }
+            // The group may go on without this member for a while: librdkafka joins again by itself.
+            _ => Fault::Retry(text),
+        }
+    }
+
     fn list(&self, places: &[Place]) -> TopicPartitionList {
         let mut list = TopicPartitionList::with_capacity(places.len());
         for (source, partition) in places {
             list.add_partition(self.source(*source), *partition);
         }
         list
-    }
-}
-
-/// What to do about an error that a poll gave.
-fn consume_fault(error: &KafkaError) -> Fault {
-    use rdkafka::error::RDKafkaErrorCode as Code;
-    let text = format!("consume: {error}");
-    match error.rdkafka_error_code() {
-        Some(Code::Fatal | Code::Fenced | Code::GroupAuthorizationFailed | Code::SaslAuthenticationFailed) => Fault::Stop(text),
-        Some(Code::TopicAuthorizationFailed) => Fault::Topic(text),
-        // The group may go on without this member for a while: librdkafka joins again by itself.
-        _ => Fault::Retry(text),
     }
 }

@@ -8,7 +8,6 @@ use crate::support::journey::Journey;
 use crate::support::kafka::{self, Keep, Reader};
 use crate::support::scene::Scene;
 use crate::support::wait::{eventually, heavy};
-use std::time::{Duration, Instant};
 
 #[test]
 fn a_missing_right_is_told_and_one_topic_stops_one_tenant() {
@@ -35,26 +34,30 @@ fn a_missing_right_is_told_and_one_topic_stops_one_tenant() {
 
     // Before anything is granted: who are you?
     let run = |config: &TestConfig| scene.journey.lethe(config).args(["run", "--until-caught-up"]).finish();
-    let begun = Instant::now();
     run(&scene.config.clone().set("kafka.sasl_password_file", wrong.display().to_string()))
         .assert_refused(1, "Invalid username or password");
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     run(&scene.config.clone().set("kafka.sasl_password_file", "/no/such/file")).assert_refused(2, "sasl_password_file");
 
     // One right after the other.
     let acl = |verb: &str, effect: &str, rest: &[&str]| scene.journey.broker().acls(&[&[verb, effect, "User:lethe"], rest].concat());
     let grant = |rest: &[&str]| acl("--add", "--allow-principal", rest);
     run(&scene.config).assert_refused(1, "may not see");
-    grant(&["--operation", "Describe", "--operation", "Read", "--topic", "*"]);
+    grant(&["--operation", "Describe", "--topic", "*"]);
     run(&scene.config).assert_refused(1, &scene.group());
     grant(&["--operation", "Read", "--operation", "Describe", "--group", "*"]);
     let joined = run(&scene.config);
     joined.assert_code(1);
     assert!(joined.stderr.lines().last().is_some_and(|line| line.contains("may not use the transactional id")), "{}", joined.stderr);
+    grant(&["--operation", "Read", "--topic", &format!("{}.directives", scene.journey.namespace())]);
+    grant(&["--operation", "Write", "--operation", "Describe", "--transactional-id", "*"]);
+    let alone = run(&scene.config.clone().without("tenant").tenant(&sick, |t| t));
+    alone.assert_code(1);
+    let raw = scene.raw_topic(&sick);
+    assert!(alone.stderr.lines().last().is_some_and(|line| line.contains(&format!("may not read {raw}"))), "{}", alone.stderr);
     for topic in &names {
         assert!(kafka::watermarks(scene.bootstrap(), topic).iter().all(|(_, end)| *end == 0), "{topic} was written to");
     }
-    grant(&["--operation", "All", "--topic", "*", "--transactional-id", "*"]);
+    grant(&["--operation", "All", "--topic", "*"]);
     let denied = ["--operation", "Write", "--topic", &format!("{sick}.events")];
     acl("--add", "--deny-principal", &denied);
 
