@@ -89,6 +89,8 @@ impl Request {
         match () {
             () if self.refused.is_some() => State::Refused,
             () if self.certified_ms.is_some() => State::Certified,
+            // Nothing more comes in; what is there stays until its windows: that is not all of it.
+            () if self.kind == "terminate" => State::Suppressing,
             () if !self.has_sweep() => State::Done,
             () if self.suppressed_ms.is_none() => State::Suppressing,
             () if self.swept_ms.is_none() => State::Sweeping,
@@ -180,9 +182,9 @@ impl Requests {
         }
     }
 
-    /// Erasures that are not certified yet; those that a hold keeps are counted apart. Shape: open and held requests.
+    /// Requests that a sweep belongs to and that are not done, held ones included.
     pub fn open(&self) -> impl Iterator<Item = (&String, &Request)> {
-        self.by_id.iter().filter(|(_, r)| !matches!(r.state(), State::Certified | State::Done | State::Refused))
+        self.by_id.iter().filter(|(_, r)| r.has_sweep() && !matches!(r.state(), State::Certified | State::Done | State::Refused))
     }
 }
 

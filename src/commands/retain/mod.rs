@@ -195,6 +195,9 @@ impl<'c> Retain<'c> {
         if generation == self.seen_generation {
             return Ok(());
         }
+        // A predecessor may have said that a hold was in force before this process had read of it.
+        self.directives.catch_up(&mut self.in_force)?;
+        self.holds = Holds::build(&self.in_force);
         let places = self.consumer.assignment()?;
         let fresh = self.consumer.take_fresh();
         let kept: Vec<Place> = places.iter().filter(|p| !fresh.contains(*p)).copied().collect();
