@@ -179,7 +179,13 @@ fn find_email(text: &str) -> Option<(usize, usize)> {
         let domain = domain.trim_end_matches('.');
         let has_dot = domain.rsplit_once('.').is_some_and(|(name, tld)| !name.is_empty() && !tld.is_empty());
         if from < at && has_dot {
-            return Some((from, at + 1 + domain.len()));
+            let mut end = at + 1 + domain.len();
+            // `a@b.c@d.e`: what follows belongs to it, or the mark before it would read as a name.
+            while text[end..].trim_start_matches('.').starts_with('@') {
+                let next = text.len() - text[end..].trim_start_matches('.').len() + 1;
+                end = text[next..].find(outside).map_or(text.len(), |more| next + more);
+            }
+            return Some((from, end));
         }
         floor = at + 1;
     }
@@ -353,6 +359,7 @@ mod tests {
             ("spring sale 2026-11-22", "spring sale 2026-11-22"),
             ("mail to ana@example.com today", "mail to :email today"),
             ("ana@example.com,bob@example.org", ":email,:email"),
+            ("ana@0.0@0.a to b@c.d..@e!", ":email to :email!"),
             ("ana%40example.com", ":email"),
             ("call +1 (212) 555-8512 or 020 7946 0958!", "call :phone or :phone!"),
             ("ana@example.com 2125558512", ":email :phone"),
