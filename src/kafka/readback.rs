@@ -76,6 +76,23 @@ impl ReadBack {
         Ok(found)
     }
 
+    /// Where each partition ends, uncommitted records included, in one request to each broker. Shape: in the order of `places`.
+    ///
+    /// Errors: the brokers do not answer.
+    pub fn ends(&self, places: &[(&str, i32)]) -> Result<Vec<i64>, Fault> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut list = TopicPartitionList::with_capacity(places.len());
+        for (topic, partition) in places {
+            list.add_partition_offset(topic, *partition, Offset::End).map_err(|e| Fault::of_request("ends", &e))?;
+        }
+        let answer =
+            self.consumer.offsets_for_times(list, REQUEST_TIMEOUT).map_err(|e| Fault::Retry(format!("ends of partitions: {e}")))?;
+        let end = |(topic, partition): &(&str, i32)| answer.find_partition(topic, *partition)?.offset().to_raw().filter(|o| *o >= 0);
+        places.iter().map(end).collect::<Option<_>>().ok_or_else(|| Fault::Retry("ends of partitions: not all of them answered".into()))
+    }
+
     /// The first tombstone, roll records aside, in `from..until` of a partition. Errors: the brokers do not answer in time.
     pub fn first_tombstone(&self, topic: &str, partition: i32, from: i64, until: i64) -> Result<Option<Left>, Fault> {
         let mut found = None;

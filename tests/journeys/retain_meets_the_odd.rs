@@ -86,6 +86,9 @@ fn a_hanging_transaction_and_a_dead_cleaner_show_as_overdue() {
             .then_some(())
     };
 
+    // The partitions are known to be empty before anything is written.
+    eventually("some looks", || (retain.metrics().sum("lethe_retention_look_seconds_count", &[]) >= 3.0).then_some(()));
+
     // In partition 1 of one topic a transaction is left open; the cleaner does not come to the other any more.
     let hanging = left_open(&journey, &events, 1, "subject-open/1", "open");
     Writer::new(journey.bootstrap(), &events).put(1, "subject-behind/1", "behind");

@@ -32,7 +32,7 @@ impl Retain<'_> {
         let begun = Instant::now();
         let places: Vec<Place> = self.partitions.keys().copied().collect();
         let ends = self.consumer.ends(&places)?;
-        let oldest = self.oldest(&ends)?;
+        let oldest = self.oldest()?;
         let positions = self.consumer.positions();
         let mut figures: BTreeMap<u16, Figures> = BTreeMap::new();
         let (mut rolls, mut saves) = (Vec::new(), Vec::new());
@@ -69,8 +69,11 @@ impl Retain<'_> {
     }
 
     /// The first record of every partition, uncommitted ones included. Partitions that stand as they stood are not read again: with nothing due, a
-    /// look is one request to each broker.
-    fn oldest(&mut self, ends: &HashMap<Place, i64>) -> Result<HashMap<Place, Left>, Fault> {
+    /// look is two requests to each broker.
+    fn oldest(&mut self) -> Result<HashMap<Place, Left>, Fault> {
+        // What an open transaction wrote counts as written: hanging, it must show.
+        let names: Vec<(&str, i32)> = self.partitions.keys().map(|p| (self.governed[usize::from(p.0)].topic.as_str(), p.1)).collect();
+        let ends: HashMap<Place, i64> = self.partitions.keys().copied().zip(self.readback.ends(&names)?).collect();
         let mut by_topic: BTreeMap<u16, Vec<(i32, i64)>> = BTreeMap::new();
         let mut found = HashMap::new();
         for (place, state) in &self.partitions {
