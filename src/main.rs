@@ -1,8 +1,9 @@
 //! Parses the command line, loads the config, calls one command, returns its exit code.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use lethe::commands::identifiers::Given;
 use lethe::commands::{self, Failure};
+use lethe::config::roles::Role;
 use lethe::config::{Config, load};
 use lethe::model::category::Category;
 use lethe::model::consent::Purpose;
@@ -45,6 +46,15 @@ enum Command {
         /// As JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Look at brokers, permissions, topics, cleaners, clocks, keys and files, and name the command that mends each fault.
+    Doctor {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Whose permissions to look for, more than once if need be; without it those of `run` and `retain`.
+        #[arg(long, value_parser = Role::NAMES)]
+        role: Vec<String>,
     },
     /// Make and mend topics.
     Topics {
@@ -119,6 +129,11 @@ enum Command {
     },
     /// Write synthetic events, made from a seed, to a file or to a tenant's raw topic.
     Generate(Generate),
+    /// Print completions, e.g. `lethe completions bash > /etc/bash_completion.d/lethe`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Show the job at work on synthetic events, with nothing to install.
     Demo(Demo),
 }
@@ -156,6 +171,18 @@ enum TopicsAction {
         /// Make what is missing, leave the settings of what is there.
         #[arg(long)]
         missing_only: bool,
+    },
+    /// Print the commands that give each role the least it needs.
+    Acls {
+        /// One role only.
+        #[arg(long, value_parser = Role::NAMES)]
+        role: Option<String>,
+        /// The people of one tenant only.
+        #[arg(long, value_parser = tenant_id)]
+        tenant: Option<TenantId>,
+        /// How Kafka's tool is called here.
+        #[arg(long, default_value = "kafka-acls.sh")]
+        command: String,
     },
 }
 
@@ -305,7 +332,9 @@ fn events_per_second(text: &str) -> Result<Limit, String> {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // A demo is for people: only what goes wrong is logged.
-    lethe::ops::log::start(if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" });
+    // A config that cannot be read is told of by the command that needs it.
+    let format = load(&cli.config, std::env::vars()).map(|config| config.log.format).unwrap_or_default();
+    lethe::ops::log::start(if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" }, format);
     match call(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -318,11 +347,18 @@ fn main() -> ExitCode {
 fn call(cli: Cli) -> Result<(), Failure> {
     let config = || -> Result<Config, Failure> { Ok(load(&cli.config, std::env::vars())?) };
     match cli.command {
-        Command::Run(flags) => commands::run::run(config()?, flags.until_caught_up),
-        Command::Retain(flags) => commands::retain::retain(&config()?, flags.until_caught_up),
+        Command::Run(flags) => commands::run::run(&config, &cli.config, flags.until_caught_up),
+        Command::Retain(flags) => commands::retain::retain(&config, &cli.config, flags.until_caught_up),
         Command::Aggregate(flags) => commands::aggregate::aggregate(&config()?, flags.until_caught_up),
         Command::Status { request: Some(request), json, .. } => commands::status_request::status(&config()?, &request, json),
         Command::Status { tenant, json, .. } => commands::status::status(&config()?, tenant.as_ref(), json),
+        Command::Doctor { json, role } => {
+            let config = config()?;
+            commands::doctor::doctor(&config, &commands::acls::roles(&config, &role)?, json)
+        }
+        Command::Topics { action: TopicsAction::Acls { role, tenant, command } } => {
+            commands::acls::acls(&config()?, &commands::acls::Wish { role, tenant, command })
+        }
         Command::Topics { action: TopicsAction::Apply { dry_run, missing_only } } => {
             commands::topics::apply(&config()?, dry_run, missing_only)
         }
@@ -332,6 +368,10 @@ fn call(cli: Cli) -> Result<(), Failure> {
                 Some(path) => commands::generate::to_file(&wish, &path),
                 None => commands::generate::to_topic(&config()?, &wish),
             }
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "lethe", &mut std::io::stdout());
+            Ok(())
         }
         Command::Demo(d) => commands::demo::demo(&cli.config, d.kafka),
         Command::Pause(whom) => commands::orders::pause(&config()?, whom.tenant.as_ref(), true),

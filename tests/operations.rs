@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 
 const BEGIN: &str = "<!-- metrics: made from the code; LETHE_WRITE_README=1 cargo test --test operations -->\n";
 const END: &str = "<!-- /metrics -->";
-/// What Prometheus adds by itself, and what the rules are ready for.
-const FROM_ELSEWHERE: [&str; 2] = ["up", "lethe_erasure_deadline_at_risk"];
+/// What Prometheus adds by itself.
+const FROM_ELSEWHERE: [&str; 1] = ["up"];
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -207,4 +207,68 @@ fn assert_known(place: &str, expression: &str) {
 #[test]
 fn rules_ask_only_for_what_is_measured() {
     alerts().iter().chain(&recording_rules()).for_each(|rule| assert_known(&rule.name, &rule.expression));
+}
+
+/// The panels of a dashboard.
+fn panels(file: &str) -> Vec<serde_json::Value> {
+    let board: serde_json::Value = serde_json::from_str(&text(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+    board["panels"].as_array().expect("panels").clone()
+}
+
+const DASHBOARDS: [&str; 2] = ["docker/grafana/pipeline.json", "docker/grafana/privacy.json"];
+
+#[test]
+fn every_panel_says_what_it_shows_and_what_to_do() {
+    let alerts: Vec<String> = alerts().iter().map(|alert| alert.name.to_lowercase()).collect();
+    for file in DASHBOARDS {
+        for panel in panels(file) {
+            let title = panel["title"].as_str().expect("a title");
+            assert!(panel["description"].as_str().is_some_and(|d| d.len() > 30), "{file}: {title}: a description");
+            assert!(panel["fieldConfig"]["defaults"]["unit"].as_str().is_some_and(|u| !u.is_empty()), "{file}: {title}: a unit");
+            let link = panel["links"][0]["url"].as_str().unwrap_or_default();
+            let anchor = link.split_once('#').map(|(_, anchor)| anchor).unwrap_or_default();
+            assert!(alerts.iter().any(|alert| alert == anchor), "{file}: {title}: {link} is no section of the runbook");
+        }
+    }
+}
+
+#[test]
+fn every_query_of_a_dashboard_parses_and_asks_for_what_is_measured() {
+    let mut rules = String::from("groups:\n  - name: dashboards\n    rules:\n");
+    for file in DASHBOARDS {
+        for (i, panel) in panels(file).iter().enumerate() {
+            for (j, target) in panel["targets"].as_array().expect("targets").iter().enumerate() {
+                let query = target["expr"].as_str().expect("a query");
+                assert_known(file, query);
+                let query = query.replace("$__rate_interval", "1m").replace("$tenant", "acme");
+                let quoted = serde_json::to_string(&query).unwrap();
+                rules.push_str(&format!("      - record: panel_{}_{i}_{j}\n        expr: {quoted}\n", file.len()));
+            }
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("queries.rules.yml");
+    std::fs::write(&file, rules).unwrap();
+    promtool(&["check", "rules", file.to_str().unwrap()]);
+}
+
+#[test]
+fn what_is_deployed_is_yaml_and_names_what_is_there() {
+    for file in ["docker/compose.yml", "docker/kubernetes/lethe.yml", "docker/grafana/datasources.yml", "docker/grafana/dashboards.yml"] {
+        let text = text(file);
+        let documents = Yaml::load_from_str(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert!(documents.iter().all(|document| document.as_mapping().is_some()), "{file}");
+    }
+    let compose = text("docker/compose.yml");
+    for line in compose.lines().filter_map(|line| line.trim().strip_prefix("- .")) {
+        let path = line.split(':').next().unwrap();
+        let path = path.strip_prefix('/').map_or_else(|| path.trim_start_matches("./").to_owned(), |beside| format!("docker/{beside}"));
+        assert!(repository(path.trim_start_matches('/')).exists(), "docker/compose.yml mounts {path}, which is not there");
+    }
+    let manifest = text("docker/kubernetes/lethe.yml");
+    for kind in ["PodDisruptionBudget", "livenessProbe", "readinessProbe", "runAsNonRoot: true", "readOnlyRootFilesystem: true"] {
+        assert!(manifest.contains(kind), "docker/kubernetes/lethe.yml: {kind}");
+    }
+    let image = text("docker/Dockerfile");
+    assert!(image.contains(":nonroot") && image.matches("\nFROM ").count() == 2, "two stages, and not as root");
 }

@@ -1,12 +1,15 @@
 //! One journey each, wiring only.
 
+pub mod acls;
 pub mod aggregate;
 pub mod demo;
+pub mod doctor;
 pub mod generate;
 pub mod identifiers;
 pub mod keys;
 mod linked;
 pub mod orders;
+mod process;
 pub mod proof;
 pub mod retain;
 pub mod rights;
@@ -16,6 +19,8 @@ pub mod status;
 pub mod status_request;
 pub mod topics;
 mod watch;
+
+pub use process::Load;
 
 use crate::config::ConfigError;
 use crate::kafka::client::Fault;

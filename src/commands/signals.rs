@@ -1,24 +1,30 @@
-//! SIGTERM and SIGINT: the wish to stop.
+//! SIGTERM and SIGINT: the wish to stop. SIGHUP: the wish to read files anew.
 
-/// Calls `stop` once on SIGTERM or SIGINT. Errors: the handlers cannot be installed.
-pub fn on_stop(stop: impl FnOnce() + Send + 'static) -> Result<(), String> {
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Sets `stop` on SIGTERM or SIGINT, `reload` on SIGHUP. Errors: the handlers cannot be installed.
+pub fn follow(stop: Arc<AtomicBool>, reload: Arc<AtomicBool>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("cannot start a runtime: {e}"))?;
     // Installed before this returns, so that no signal is missed.
-    let (mut term, mut int) = {
+    let (mut term, mut int, mut hup) = {
         let _inside = runtime.enter();
-        use tokio::signal::unix::{SignalKind, signal};
         let install = |kind| signal(kind).map_err(|e| format!("cannot watch for signals: {e}"));
-        (install(SignalKind::terminate())?, install(SignalKind::interrupt())?)
+        (install(SignalKind::terminate())?, install(SignalKind::interrupt())?, install(SignalKind::hangup())?)
     };
     let wait = move || {
         runtime.block_on(async {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = int.recv() => {}
+            loop {
+                tokio::select! {
+                    _ = term.recv() => break,
+                    _ = int.recv() => break,
+                    _ = hup.recv() => reload.store(true, Ordering::SeqCst),
+                }
             }
         });
         tracing::info!("asked to stop");
-        stop();
+        stop.store(true, Ordering::SeqCst);
     };
     std::thread::Builder::new().name("signals".into()).spawn(wait).map(drop).map_err(|e| format!("cannot start a thread: {e}"))
 }

@@ -20,9 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// One governed topic. Units: ms, and ms since the epoch for points in time.
 #[derive(Serialize)]
-struct TopicStatus {
+pub(super) struct TopicStatus {
     tenant: String,
-    topic: String,
+    pub(super) topic: String,
     window_ms: i64,
     max_lateness_ms: i64,
     horizon_ms: i64,
@@ -31,8 +31,8 @@ struct TopicStatus {
     oldest_record_ms: Option<i64>,
     next_due_ms: Option<i64>,
     pending_partitions: u32,
-    overdue_ms: i64,
-    exists: bool,
+    pub(super) overdue_ms: i64,
+    pub(super) exists: bool,
 }
 
 #[derive(Serialize)]
@@ -50,18 +50,8 @@ pub fn status(config: &Config, tenant: Option<&TenantId>, json: bool) -> Result<
         return Err(Failure::Usage(format!("tenant {id}: the config has no such tenant")));
     }
     let governed: Vec<Governed> = governed.into_iter().filter(|g| tenant.is_none_or(|id| g.tenant == id.as_str())).collect();
-    let names: Vec<String> = governed.iter().map(|g| g.topic.clone()).collect();
-    let there = Admin::connect(&config.kafka)?.partitions()?;
-    let group = RawConsumer::observe(&config.kafka, &config.retain.group, &names, Arc::new(Generation::default()))?;
-    let readback = ReadBack::connect(&config.kafka)?;
     let now_ms = clock::now_ms();
-    let mut topics = Vec::new();
-    for (i, g) in governed.iter().enumerate() {
-        let partitions = there.get(&g.topic).copied().unwrap_or(0);
-        let places: Vec<Place> = (0..partitions as i32).map(|p| (i as u16, p)).collect();
-        topics.push(look(g, &places, &group, &readback, now_ms)?);
-    }
-    let status = Status { now_ms, topics };
+    let status = Status { now_ms, topics: survey(config, &governed, now_ms)? };
     if json {
         let text = serde_json::to_string_pretty(&status).map_err(|_| Failure::Failed("the status cannot be written as JSON".into()))?;
         println!("{text}");
@@ -69,6 +59,21 @@ pub fn status(config: &Config, tenant: Option<&TenantId>, json: bool) -> Result<
         print_table(&status);
     }
     Ok(())
+}
+
+/// The state of governed topics, in their order. Errors: brokers that do not answer.
+pub(super) fn survey(config: &Config, governed: &[Governed], now_ms: i64) -> Result<Vec<TopicStatus>, Failure> {
+    let names: Vec<String> = governed.iter().map(|g| g.topic.clone()).collect();
+    let there = Admin::connect(&config.kafka)?.partitions()?;
+    let group = RawConsumer::observe(&config.kafka, &config.retain.group, &names, Arc::new(Generation::default()))?;
+    let readback = ReadBack::connect(&config.kafka)?;
+    let mut topics = Vec::new();
+    for (i, g) in governed.iter().enumerate() {
+        let partitions = there.get(&g.topic).copied().unwrap_or(0);
+        let places: Vec<Place> = (0..partitions as i32).map(|p| (i as u16, p)).collect();
+        topics.push(look(g, &places, &group, &readback, now_ms)?);
+    }
+    Ok(topics)
 }
 
 fn look(g: &Governed, places: &[Place], group: &RawConsumer, readback: &ReadBack, now_ms: i64) -> Result<TopicStatus, Failure> {

@@ -9,7 +9,7 @@ use crate::kafka::topics::Admin;
 use crate::model::time::SECOND_MS;
 use crate::ops::clock;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -174,12 +174,6 @@ impl Stuck {
         }
         worst
     }
-}
-
-/// A flag that a watch may look at.
-pub(super) fn stopped(flag: &Arc<AtomicBool>) -> impl Fn() -> bool + Send + 'static {
-    let flag = Arc::clone(flag);
-    move || flag.load(Ordering::SeqCst)
 }
 
 #[cfg(test)]

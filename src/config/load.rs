@@ -46,7 +46,15 @@ pub fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<
         return Err(ConfigError::Invalid { path: path.into(), faults });
     }
     let folder = path.parent().unwrap_or(Path::new(""));
-    for file in [&mut config.keys.file, &mut config.keys.signing_file, &mut config.geoip.file] {
+    let admin = &mut config.admin;
+    for file in [
+        &mut config.keys.file,
+        &mut config.keys.signing_file,
+        &mut config.geoip.file,
+        &mut admin.tls_certificate,
+        &mut admin.tls_key,
+        &mut admin.token_file,
+    ] {
         if !file.as_os_str().is_empty() && file.is_relative() {
             *file = folder.join(&*file);
         }

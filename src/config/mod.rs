@@ -7,6 +7,7 @@ pub mod governed;
 pub mod kafka;
 pub mod load;
 pub mod profile;
+pub mod roles;
 pub mod tenant;
 
 use crate::model::tenant::TenantId;
@@ -31,6 +32,10 @@ pub struct Config {
     pub aggregate: derive::AggregateConfig,
     /// The job that puts sessions together.
     pub sessions: derive::SessionsConfig,
+    /// Logs.
+    pub log: LogConfig,
+    /// The listeners of both jobs, where they are not on loopback.
+    pub admin: AdminConfig,
     /// Keys.
     pub keys: KeysConfig,
     /// GeoIP.
@@ -65,7 +70,7 @@ pub struct RunConfig {
     pub batch_wait: Duration,
     /// Threads of the line. 0: as many as there are cores.
     pub threads: usize,
-    /// Listener of /metrics, /healthz, /readyz; empty: none.
+    /// Listener of /metrics, /healthz, /readyz and the status page; empty: none. Not on loopback: see [`AdminConfig`].
     pub http: String,
     /// How far ahead of its receipt an event may be dated.
     #[serde(with = "duration")]
@@ -95,7 +100,7 @@ impl Default for RunConfig {
 pub struct RetainConfig {
     /// Consumer group of the retention job.
     pub group: String,
-    /// Listener of /metrics, /healthz, /readyz; empty: none.
+    /// Listener of /metrics, /healthz, /readyz and the status page; empty: none. Not on loopback: see [`AdminConfig`].
     pub http: String,
     /// Lowers the floors, so that windows of seconds are possible. Never in production.
     pub testing: bool,
@@ -119,6 +124,37 @@ impl Default for RetainConfig {
             batch_wait: Duration::from_secs(1),
         }
     }
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// For people or for machines.
+    pub format: LogFormat,
+}
+
+/// What log lines look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object a line.
+    Json,
+}
+
+/// `[admin]`: what protects the listeners of `run` and `retain`. Demanded of a listener that is not on loopback.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    /// PEM file of the certificate and its chain. Relative paths start at the config file's folder.
+    pub tls_certificate: PathBuf,
+    /// PEM file of its key.
+    pub tls_key: PathBuf,
+    /// File that holds the token which `/metrics` and the status page ask for, and nothing else.
+    pub token_file: PathBuf,
 }
 
 /// `[keys]`.
@@ -213,6 +249,15 @@ impl Config {
         self.retain.validate(&mut faults);
         self.aggregate.validate(&mut faults);
         self.sessions.validate(&mut faults);
+        self.admin.validate(
+            [
+                ("run.http", &self.run.http),
+                ("retain.http", &self.retain.http),
+                ("aggregate.http", &self.aggregate.http),
+                ("sessions.http", &self.sessions.http),
+            ],
+            &mut faults,
+        );
         self.check_groups(&mut faults);
         for (field, value) in [
             ("topics.directives", &self.topics.directives),
@@ -316,6 +361,23 @@ impl RetainConfig {
     }
 }
 
+impl AdminConfig {
+    fn validate(&self, listeners: [(&str, &String); 4], faults: &mut Vec<String>) {
+        let files = [("tls_certificate", &self.tls_certificate), ("tls_key", &self.tls_key), ("token_file", &self.token_file)];
+        let missing: Vec<String> =
+            files.iter().filter(|(_, f)| f.as_os_str().is_empty()).map(|(name, _)| format!("admin.{name}")).collect();
+        for (field, address) in listeners {
+            let open = address.parse::<std::net::SocketAddr>().is_ok_and(|a| !a.ip().is_loopback());
+            if open && !missing.is_empty() {
+                faults.push(format!("{field}: {address} is not on loopback, so {} must be set", missing.join(", ")));
+            }
+        }
+        if self.tls_certificate.as_os_str().is_empty() != self.tls_key.as_os_str().is_empty() {
+            faults.push("admin.tls_certificate and admin.tls_key: must be set both, or neither".into());
+        }
+    }
+}
+
 fn is_instance(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
@@ -357,6 +419,22 @@ mod tests {
         for field in fields.keys() {
             assert!(REFERENCE.contains(field.as_str()), "config.toml does not explain tenant.{field}");
         }
+    }
+
+    #[test]
+    fn a_listener_that_others_reach_needs_tls_and_a_token() {
+        let faults = |text: &str| load::parse(text, std::iter::empty()).unwrap().validate();
+        assert_eq!(faults("[run]\nhttp = '127.0.0.1:1'\n[retain]\nhttp = '[::1]:2'"), Vec::<String>::new());
+        for address in ["0.0.0.0:9464", "[::]:9464", "10.0.0.1:9464"] {
+            let told = faults(&format!("[run]\nhttp = '{address}'\n[admin]\ntoken_file = 't'"));
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].contains("run.http") && told[0].contains("admin.tls_key") && !told[0].contains("token_file"), "{told:?}");
+            assert_eq!(
+                faults(&format!("[run]\nhttp = '{address}'\n[admin]\ntoken_file = 't'\ntls_key = 'k'\ntls_certificate = 'c'")).len(),
+                0
+            );
+        }
+        assert!(faults("[admin]\ntls_key = 'k'")[0].contains("both"));
     }
 
     #[test]

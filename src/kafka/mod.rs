@@ -6,6 +6,8 @@ pub mod directives;
 pub mod ends;
 pub mod mock;
 pub mod peek;
+pub mod permissions;
+pub mod probe;
 pub mod produce;
 pub mod readback;
 pub mod topics;

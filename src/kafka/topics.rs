@@ -135,6 +135,24 @@ impl Admin {
         Ok(wanted.map(|t| (t.name().to_owned(), fewest(t))).collect())
     }
 
+    /// Where the brokers keep their partitions, each on its own machine. Errors: no broker answers, or tells.
+    pub fn log_directories(&self) -> Result<Vec<String>, Fault> {
+        let metadata = self.metadata()?;
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+        let mut found = Vec::new();
+        for broker in metadata.brokers() {
+            let asked = [ResourceSpecifier::Broker(broker.id())];
+            let answers = self
+                .runtime
+                .block_on(self.client.describe_configs(&asked, &options))
+                .map_err(|e| Fault::of_request("describe brokers", &e))?;
+            let entries = answers.into_iter().filter_map(Result::ok).flat_map(|r| r.entries);
+            let values = entries.filter(|e| e.name == "log.dirs" || e.name == "log.dir").filter_map(|e| e.value);
+            found.extend(values.flat_map(|v| v.split(',').map(|d| d.trim().to_owned()).collect::<Vec<_>>()));
+        }
+        Ok(found)
+    }
+
     /// Settings of the brokers themselves, of each name the largest number that a broker has. Shape: in the order of `names`; `None` where no
     /// broker tells. Errors: no broker answers.
     pub fn broker_numbers<const N: usize>(&self, names: [&str; N]) -> Result<[Option<i64>; N], Fault> {
@@ -177,6 +195,12 @@ impl Admin {
         let mut out = HashMap::new();
         for (topic, answer) in topics.iter().zip(answers) {
             let resource = answer.map_err(|e| Fault::Stop(format!("describe topic {topic}: {e}")))?;
+            if resource.entries.is_empty() {
+                // rust-rdkafka passes a refusal on as a topic without settings, and there is none.
+                return Err(Fault::Stop(format!(
+                    "describe topic {topic}: TopicAuthorizationFailed: this user lacks DescribeConfigs on it"
+                )));
+            }
             let entries = resource.entries.into_iter().map(|e| {
                 let own = matches!(e.source, rdkafka::admin::ConfigSource::DynamicTopic);
                 (e.name, Setting { value: e.value.unwrap_or_default(), own })

@@ -1,5 +1,6 @@
 //! Nouns shared by the rooms: no I/O, no clock, no threads.
 
+pub mod access;
 pub mod category;
 pub mod consent;
 pub mod destination;

@@ -74,7 +74,7 @@ impl GeoFile {
         }
         self.seen = stamp;
         let loaded = load(&self.path);
-        metrics::gauge!("lethe_reload_refused", "file" => "geoip").set(f64::from(u8::from(loaded.is_err())));
+        super::metrics::refused("geoip", loaded.is_err());
         match loaded {
             Ok((seen, reader)) => {
                 self.seen = Some(seen);

@@ -178,6 +178,11 @@ pub fn record_batch(rows: usize, bytes_in: usize, bytes_out: usize, transform: D
     metrics::counter!("lethe_records_bytes_total", "direction" => "out").increment(bytes_out as u64);
 }
 
+/// Says whether the newest version of a file (`config`, `keyring`, `geoip`) was refused.
+pub fn refused(file: &'static str, refused: bool) {
+    metrics::gauge!("lethe_reload_refused", "file" => file).set(f64::from(u8::from(refused)));
+}
+
 /// Labels of tenants: the first ones have their own, the rest are `other`.
 pub struct TenantLabels(HashMap<String, String>);
 

@@ -7,14 +7,13 @@
 
 mod active;
 
-use super::{Failure, signals};
+use super::Failure;
+use super::process::Process;
 use crate::config::Config;
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, RawConsumer};
-use crate::ops::{http, metrics as recorder};
 use active::Active;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long a process that stands by waits for its turn.
@@ -26,15 +25,10 @@ const FAULT_PAUSE: Duration = Duration::from_millis(500);
 ///
 /// Errors: no tenant has events; brokers that refuse.
 pub fn aggregate(config: &Config, until_caught_up: bool) -> Result<(), Failure> {
-    let handle = recorder::start().map_err(Failure::Failed)?;
-    let health = http::Health::default();
-    http::serve(&config.aggregate.http, health.clone(), handle).map_err(Failure::Failed)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    signals::on_stop(move || flag.store(true, Ordering::SeqCst)).map_err(Failure::Failed)?;
+    let process = Process::start(&config.aggregate.http, config)?;
     let mut member = Member::connect(config)?;
-    health.set_ready(true);
-    while !stop.load(Ordering::SeqCst) {
+    process.health.set_ready(true);
+    while !process.stopping() {
         match member.turn(until_caught_up) {
             Ok(true) => break,
             Ok(false) => {}

@@ -20,8 +20,9 @@ mod sweep;
 mod sweeping;
 mod trim;
 
-use super::watch::{Watch, stopped};
-use super::{Failure, signals, topics};
+use super::process::{self, Files, Process, Refused};
+use super::watch::Watch;
+use super::{Failure, Load, topics};
 use crate::config::governed::Governed;
 use crate::config::{Config, TenantConfig};
 use crate::kafka::client::Fault;
@@ -32,12 +33,13 @@ use crate::kafka::topics::Admin;
 use crate::kafka::transaction::TransactionalProducer;
 use crate::lifecycle::hold::Holds;
 use crate::model::directive::InForce;
+use crate::ops::clock;
 use crate::ops::metrics::TenantLabels;
-use crate::ops::{clock, http, metrics as recorder};
 use partition::PartitionState;
 pub(super) use partition::read_pending;
 use rights::Duty;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -70,24 +72,48 @@ struct Retain<'c> {
     stop: Arc<AtomicBool>,
 }
 
-/// Enforces windows until it is told to stop or, with `until_caught_up`, until nothing is due or pending.
+/// Enforces windows until it is told to stop or, with `until_caught_up`, until nothing is due or pending. Tenants and windows that change meanwhile are
+/// taken up: the cursors are taken over anew, from what was committed.
 ///
 /// Errors: topics whose settings cannot keep the promise, with the command that mends them; brokers that refuse.
-pub fn retain(config: &Config, until_caught_up: bool) -> Result<(), Failure> {
+pub fn retain(load: Load<'_>, path: &Path, until_caught_up: bool) -> Result<(), Failure> {
+    let mut files = Files::follow(path, &load()?);
+    let mut config = load()?;
+    // Told before the brokers are asked.
+    config.governed().map_err(|faults| Failure::Usage(faults.join("; ")))?;
+    check(&config)?;
+    let process = Process::start(&config.retain.http, &config)?;
+    loop {
+        let fresh = enforce(&config, &process, until_caught_up, || {
+            files.look(&process, || {
+                let next = process::changed(load, &config)?;
+                next.iter().try_for_each(check).map_err(Refused::config)?;
+                Ok(next)
+            })
+        })?;
+        match fresh {
+            Some(next) => config = next,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Enforces the windows of one config. Returns the config to go on with, if `fresh` gave one before the end.
+fn enforce(
+    config: &Config,
+    process: &Process,
+    until_caught_up: bool,
+    mut fresh: impl FnMut() -> Option<Config>,
+) -> Result<Option<Config>, Failure> {
     let governed = config.governed().map_err(|faults| Failure::Usage(faults.join("; ")))?;
-    check(config)?;
-    let handle = recorder::start().map_err(Failure::Failed)?;
-    let health = http::Health::default();
-    http::serve(&config.retain.http, health.clone(), handle).map_err(Failure::Failed)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    signals::on_stop(move || flag.store(true, Ordering::SeqCst)).map_err(Failure::Failed)?;
+    let stop = process.follow_stop().map_err(Failure::Failed)?;
     let duty = Duty::start(config, &governed, &stop)?;
-    let mut retain = Retain::connect(config, governed, stop)?;
+    let mut retain = Retain::connect(config, governed, Arc::clone(&stop))?;
     retain.watch()?;
-    health.set_ready(true);
+    process.health.set_ready(true);
     tracing::info!(topics = retain.governed.len(), id = %retain.id, "retention began");
-    while !retain.stop.load(Ordering::SeqCst) {
+    let mut next = None;
+    while next.is_none() && !process.stopping() {
         match retain.turn() {
             Ok(()) if until_caught_up && duty.is_idle() && retain.is_caught_up()? => break,
             Ok(()) => {}
@@ -96,11 +122,12 @@ pub fn retain(config: &Config, until_caught_up: bool) -> Result<(), Failure> {
         }
         // One process of the group sees to people's requests: the one that has the first partition of all.
         duty.set(retain.partitions.contains_key(&(0, 0)));
+        next = fresh();
     }
-    retain.stop.store(true, Ordering::SeqCst);
+    stop.store(true, Ordering::SeqCst);
     duty.end();
     tracing::info!("retention ended");
-    Ok(())
+    Ok(next)
 }
 
 /// Refuses to begin when the brokers' settings cannot keep the promise.
@@ -156,7 +183,8 @@ impl<'c> Retain<'c> {
         let raw = self.config.tenant.iter().flat_map(TenantConfig::sources);
         let stable = self.governed.iter().map(|g| g.topic.clone()).chain(raw).collect();
         let watch = Watch::new(self.config, Arc::clone(&self.taken_in), stable);
-        watch.start(&self.config.kafka, stopped(&self.stop)).map_err(Failure::Failed)
+        let stop = Arc::clone(&self.stop);
+        watch.start(&self.config.kafka, move || stop.load(Ordering::SeqCst)).map_err(Failure::Failed)
     }
 
     /// One turn. Errors: what [`Retain::recover`] mends, or `Stop`.

@@ -13,8 +13,9 @@ mod commit;
 mod directives;
 mod tenants;
 
-use super::Failure;
+use super::process::{self, Files, Process, Refused};
 use super::watch::Watch;
+use super::{Failure, Load};
 use crate::config::Config;
 use crate::config::compile::compile;
 use crate::kafka::client::Fault;
@@ -31,6 +32,7 @@ use crate::transform::rules::Rules;
 use crate::transform::{Tally, Transformed, transform_gated};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -48,6 +50,8 @@ pub(crate) struct Job {
     follower: directives::Follower,
     tenants: tenants::Tenants,
     stop: AtomicBool,
+    /// The wish of the whole process.
+    process_stop: Arc<AtomicBool>,
     failed: Mutex<Option<String>>,
     done: Mutex<Done>,
     health: http::Health,
@@ -55,7 +59,7 @@ pub(crate) struct Job {
 
 impl Job {
     fn stopping(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed) || self.process_stop.load(Ordering::Relaxed)
     }
 
     /// What has been committed.
@@ -119,34 +123,82 @@ pub struct Done {
     pub span: Option<(Instant, Instant)>,
 }
 
-/// Runs the job until SIGTERM or SIGINT, or, with `until_caught_up`, until the end offsets seen at start are committed.
+/// Runs the job until SIGTERM or SIGINT, or, with `until_caught_up`, until the end offsets seen at start are committed. Tenants, keys and tables that
+/// change meanwhile are taken up: the job begins anew in the same process, from what was committed.
 ///
 /// Errors: configuration, keys, topics, brokers; see [`Failure`].
-pub fn run(config: Config, until_caught_up: bool) -> Result<(), Failure> {
+pub fn run(load: Load<'_>, path: &Path, until_caught_up: bool) -> Result<(), Failure> {
+    let mut files = Files::follow(path, &load()?);
+    let mut config = load()?;
     if config.tenant.is_empty() {
         return Err(Failure::Usage("the config names no [[tenant]]: there is nothing to run".into()));
     }
-    let keyring = keys::load(&config.keys.file, std::env::var(keys::KEYRING_VARIABLE).ok())?;
-    work(config, keyring, if until_caught_up { End::CaughtUp } else { End::Asked }).map(drop)
+    let mut keyring = keys::load(&config.keys.file, std::env::var(keys::KEYRING_VARIABLE).ok())?;
+    if until_caught_up {
+        return work(config, keyring, End::CaughtUp).map(drop);
+    }
+    let mut prepared = prepare(&config, &keyring)?;
+    let process = Process::start(&config.run.http, &config)?;
+    loop {
+        drop(keyring);
+        let now = config.clone();
+        let mut fresh = None;
+        job(config, prepared, &process, End::Asked, || {
+            let is_new_keyring = files.is_new_keyring();
+            fresh = files.look(&process, || anew(load, &now, is_new_keyring));
+            fresh.is_some()
+        })?;
+        match fresh {
+            Some(next) => (config, keyring, prepared) = next,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// What a job needs of the outside before it begins.
+struct Ready {
+    rules: Rules,
+    admin: Admin,
+    tenants: tenants::Tenants,
+    assets: Tables,
+}
+
+/// What is to be in force after files were changed; `None`: nothing is different. Errors: what would not run is refused.
+fn anew(load: Load<'_>, now: &Config, is_new_keyring: bool) -> Result<Option<(Config, Keyring, Ready)>, Refused> {
+    let next = match process::changed(load, now)? {
+        Some(next) => next,
+        None if is_new_keyring => now.clone(),
+        None => return Ok(None),
+    };
+    let keyring = process::keyring(&next)?;
+    let ready = prepare(&next, &keyring).map_err(Refused::config)?;
+    Ok(Some((next, keyring, ready)))
+}
+
+fn prepare(config: &Config, keyring: &Keyring) -> Result<Ready, Failure> {
+    let rules = compile(config, keyring).map_err(|faults| Failure::Usage(faults.join("; ")))?;
+    let admin = Admin::connect(&config.kafka)?;
+    let tenants = tenants::Tenants::look(&rules, config, &admin.partitions()?)?;
+    Ok(Ready { rules, admin, tenants, assets: Tables::open(config)? })
 }
 
 /// The job itself, once per process, with a keyring from wherever.
 ///
 /// Errors: as [`run`].
 pub fn work(config: Config, keyring: Keyring, end: End) -> Result<Done, Failure> {
-    let rules = compile(&config, &keyring).map_err(|faults| Failure::Usage(faults.join("; ")))?;
+    let ready = prepare(&config, &keyring)?;
     drop(keyring);
-    let admin = Admin::connect(&config.kafka)?;
-    let partitions = admin.partitions()?;
-    let tenants = tenants::Tenants::look(&rules, &config, &partitions)?;
-    let assets = Tables::open(&config)?;
+    let process = Process::start(&config.run.http, &config)?;
+    job(config, ready, &process, end, || false)
+}
+
+/// One job, from its start until it is asked to stop, has reached its end, or `is_over` says so.
+fn job(config: Config, ready: Ready, process: &Process, end: End, mut is_over: impl FnMut() -> bool) -> Result<Done, Failure> {
+    let Ready { rules, admin, tenants, assets } = ready;
     if config.run.threads > 0 {
         // Fails only if a pool exists, which then is as good.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(config.run.threads).build_global();
     }
-    let handle = metrics::start().map_err(Failure::Failed)?;
-    let health = http::Health::default();
-    http::serve(&config.run.http, health.clone(), handle).map_err(Failure::Failed)?;
     let follower = directives::Follower::connect(&config, &rules)?;
     let labels = metrics::TenantLabels::new(rules.tenants.iter().map(|t| t.id.as_str()));
     let job = Arc::new(Job {
@@ -157,16 +209,12 @@ pub fn work(config: Config, keyring: Keyring, end: End) -> Result<Done, Failure>
         follower,
         tenants,
         stop: AtomicBool::new(false),
+        process_stop: Arc::clone(&process.stop),
         failed: Mutex::default(),
         done: Mutex::default(),
-        health,
+        health: process.health.clone(),
     });
     let target = Target::look(&job, end == End::CaughtUp)?;
-    super::signals::on_stop({
-        let job = Arc::clone(&job);
-        move || job.stop.store(true, Ordering::Relaxed)
-    })
-    .map_err(Failure::Failed)?;
     watch_topics(&job, admin)?;
     let mut threads = vec![directives::start(Arc::clone(&job))?];
     let mut watch = Watch::new(&job.config, job.follower.taken_in(), Vec::new());
@@ -180,7 +228,7 @@ pub fn work(config: Config, keyring: Keyring, end: End) -> Result<Done, Failure>
     supervise(&job, threads, |job| match (end, &target) {
         (End::Rows(rows), _) => job.done().tally.rows() >= rows,
         (_, Some(target)) => target.reached(job),
-        _ => false,
+        _ => is_over(),
     })?;
     let done = job.done().clone();
     Ok(done)
@@ -206,14 +254,14 @@ fn watch_topics(job: &Arc<Job>, admin: Admin) -> Result<(), Failure> {
 }
 
 /// Waits for the end, and then for the threads.
-fn supervise(job: &Arc<Job>, threads: Vec<JoinHandle<()>>, reached: impl Fn(&Job) -> bool) -> Result<(), Failure> {
+fn supervise(job: &Arc<Job>, threads: Vec<JoinHandle<()>>, mut reached: impl FnMut(&Job) -> bool) -> Result<(), Failure> {
     let mut last_look = Instant::now();
     while !job.stopping() {
         std::thread::sleep(Duration::from_millis(50));
         if last_look.elapsed() > Duration::from_millis(200) {
             last_look = Instant::now();
             if reached(job) {
-                tracing::info!("caught up");
+                tracing::info!("this job has done what it was to do");
                 job.stop.store(true, Ordering::Relaxed);
             }
         }

@@ -42,6 +42,13 @@ pub struct Broker {
     bootstrap: String,
     data: PathBuf,
     own: Option<Own>,
+    secure: Option<Secure>,
+}
+
+/// The listener with TLS 1.3 and SCRAM.
+struct Secure {
+    bootstrap: String,
+    authority: PathBuf,
 }
 
 /// What is needed to start a broker of ours again.
@@ -60,7 +67,7 @@ impl Broker {
         static SHARED: OnceLock<Result<Broker, String>> = OnceLock::new();
         let shared = SHARED.get_or_init(|| match std::env::var("KAFKA_BOOTSTRAP") {
             Ok(bootstrap) if !bootstrap.is_empty() => Self::reuse(bootstrap),
-            _ => Self::start(),
+            _ => Self::start(&[]),
         });
         match shared {
             Ok(broker) => broker,
@@ -71,10 +78,27 @@ impl Broker {
     /// A broker for one journey alone, to kill and restart; gone when dropped.
     #[track_caller]
     pub fn start_own() -> Self {
-        match Self::start() {
+        match Self::start(&[]) {
             Ok(broker) => broker,
             Err(sentence) => panic!("{sentence}"),
         }
+    }
+
+    /// `start_own`, with one listener more: TLS 1.3 and nothing older, SASL/SCRAM-SHA-512, for these users with the password `<user>-password`.
+    #[track_caller]
+    pub fn start_secured(users: &[&str]) -> Self {
+        assert!(!users.is_empty(), "nobody could use it");
+        match Self::start(users) {
+            Ok(broker) => broker,
+            Err(sentence) => panic!("{sentence}"),
+        }
+    }
+
+    /// `host:port` of the listener with TLS and SCRAM, and the PEM file of the authority that signed its certificate.
+    #[track_caller]
+    pub fn secure(&self) -> (&str, &Path) {
+        let secure = self.secure.as_ref().expect("started by start_secured");
+        (&secure.bootstrap, &secure.authority)
     }
 
     /// `host:port` of the listener where everybody may do everything.
@@ -140,6 +164,22 @@ impl Broker {
         must_succeed(&mut tool, "kafka-acls failed").unwrap_or_else(|sentence| panic!("{sentence}"));
     }
 
+    /// Runs whole command lines of `kafka-acls`, word by word as they are, in one JVM: a JVM each would take a minute.
+    #[track_caller]
+    pub fn acl_lines<'l>(&self, lines: impl IntoIterator<Item = &'l str>) {
+        let source = "import java.nio.file.*; public class AclLines { public static void main(String[] a) throws Exception { \
+                      for (String line : Files.readAllLines(Path.of(a[0]))) \
+                      org.apache.kafka.tools.AclCommand.main(line.split(\" \")); } }";
+        let home = &self.own("permissions").home;
+        std::fs::write(home.join("AclLines.java"), source).expect("the broker's directory is writable");
+        let arguments = lines.into_iter().map(|line| line.split_once(' ').expect("a command and its arguments").1);
+        std::fs::write(home.join("acl-lines"), arguments.collect::<Vec<_>>().join("\n")).expect("the broker's directory is writable");
+        let class_path = class_path().unwrap_or_else(|sentence| panic!("{sentence}"));
+        let mut tool = java(&class_path, home.join("AclLines.java").to_str().expect("a path in UTF-8"));
+        tool.arg(home.join("acl-lines"));
+        must_succeed(&mut tool, "kafka-acls failed").unwrap_or_else(|sentence| panic!("{sentence}"));
+    }
+
     /// One of Kafka's own tools by its class, ready for its arguments: `ConsoleProducer`, `ConsoleConsumer`, `TopicCommand`, …
     #[track_caller]
     pub fn tool(&self, class: &str) -> Command {
@@ -158,11 +198,11 @@ impl Broker {
     }
 
     /// Tries again with other ports: between choosing a free port and listening on it, somebody else may have taken it.
-    fn start() -> Result<Self, String> {
+    fn start(users: &[&str]) -> Result<Self, String> {
         let class_path = class_path()?;
         let mut last = String::new();
         for _ in 0..3 {
-            let broker = Self::prepare(&class_path)?;
+            let broker = Self::prepare(&class_path, users)?;
             match broker.launch() {
                 Ok(()) => return Ok(broker),
                 Err(sentence) => last = sentence,
@@ -172,25 +212,29 @@ impl Broker {
     }
 
     /// Writes the settings and formats the storage.
-    fn prepare(class_path: &str) -> Result<Self, String> {
+    fn prepare(class_path: &str, users: &[&str]) -> Result<Self, String> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let home = keeper::directory(&format!("broker-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         let data = home.join("data");
-        let [port, sasl_port, controller_port] = free_ports();
+        let [port, sasl_port, controller_port, secure_port] = free_ports();
         let template = repository("docker/broker/server.properties.in");
-        let settings = std::fs::read_to_string(&template)
+        let mut settings = std::fs::read_to_string(&template)
             .map_err(|e| format!("cannot read {}: {e}", template.display()))?
             .replace("@PORT@", &port.to_string())
             .replace("@SASL_PORT@", &sasl_port.to_string())
             .replace("@CONTROLLER_PORT@", &controller_port.to_string())
             .replace("@DATA@", &data.display().to_string());
+        let secure = (!users.is_empty()).then(|| secure_listener(&home, secure_port, &mut settings)).transpose()?;
         std::fs::write(home.join("server.properties"), settings).map_err(|e| format!("cannot write {}: {e}", home.display()))?;
         let own = Own { home, class_path: class_path.to_owned(), sasl: format!("127.0.0.1:{sasl_port}"), process: Mutex::new(None) };
         let mut format = java(class_path, "kafka.tools.StorageTool");
         // Any cluster id will do: a base64 UUID. The data directory is new each time.
         format.args(["format", "-t", "bGV0aGVqb3VybmV5czAwMQ", "-c"]).arg(own.home.join("server.properties"));
+        for user in users {
+            format.args(["--add-scram", &format!("SCRAM-SHA-512=[name={user},password={user}-password]")]);
+        }
         must_succeed(&mut format, "the broker's storage could not be formatted")?;
-        Ok(Self { bootstrap: format!("127.0.0.1:{port}"), data, own: Some(own) })
+        Ok(Self { bootstrap: format!("127.0.0.1:{port}"), data, own: Some(own), secure })
     }
 
     /// Starts the process and waits until it answers a request.
@@ -234,8 +278,43 @@ impl Broker {
             }
         }
         let data = settings.get("log.dirs").or_else(|| settings.get("log.dir")).map(PathBuf::from).unwrap_or_default();
-        Ok(Self { bootstrap, data, own: None })
+        Ok(Self { bootstrap, data, own: None, secure: None })
     }
+}
+
+/// Makes a key and a certificate, and adds the listener to the settings: of two lines for one setting the later one counts.
+fn secure_listener(home: &Path, port: u16, settings: &mut String) -> Result<Secure, String> {
+    let (store, authority) = (home.join("broker.p12"), home.join("authority.pem"));
+    let keytool = |arguments: &[&str]| {
+        let mut tool = Command::new("keytool");
+        tool.args(arguments).args(["-alias", "broker", "-storetype", "PKCS12", "-storepass", "changeit", "-keystore"]).arg(&store);
+        tool
+    };
+    let make = ["-genkeypair", "-keyalg", "EC", "-dname", "CN=127.0.0.1", "-ext", "SAN=ip:127.0.0.1", "-validity", "2"];
+    must_succeed(&mut keytool(&make), "keytool, which comes with Java, could not make a key")?;
+    let export = ["-exportcert", "-rfc", "-file", authority.to_str().expect("a path in UTF-8")];
+    must_succeed(&mut keytool(&export), "keytool could not export a certificate")?;
+    let also = |settings: &str, name: &str, more: &str| {
+        let line = settings.lines().find(|line| line.starts_with(&format!("{name}="))).expect("the template sets it").to_owned();
+        format!("{line},{more}\n")
+    };
+    let address = format!("SECURE://127.0.0.1:{port}");
+    let mut added = also(settings, "listeners", &address) + &also(settings, "advertised.listeners", &address);
+    added += &also(settings, "listener.security.protocol.map", "SECURE:SASL_SSL");
+    for (name, value) in [
+        ("sasl.enabled.mechanisms", "SCRAM-SHA-512"),
+        ("scram-sha-512.sasl.jaas.config", "org.apache.kafka.common.security.scram.ScramLoginModule required;"),
+        ("ssl.enabled.protocols", "TLSv1.3"),
+        ("ssl.keystore.type", "PKCS12"),
+        ("ssl.keystore.location", store.to_str().expect("a path in UTF-8")),
+        ("ssl.keystore.password", "changeit"),
+        ("ssl.key.password", "changeit"),
+    ] {
+        added += &format!("listener.name.secure.{name}={value}\n");
+    }
+    settings.push('\n');
+    settings.push_str(&added);
+    Ok(Secure { bootstrap: format!("127.0.0.1:{port}"), authority })
 }
 
 fn java(class_path: &str, class: &str) -> Command {

@@ -43,6 +43,13 @@ impl Journey {
         Self::begin(name, Which::Own(Broker::start_own()), turn)
     }
 
+    /// Begins a journey with a broker of its own that has a listener with TLS 1.3 and SCRAM for these users.
+    #[track_caller]
+    pub fn with_secured_broker(name: &str, users: &[&str]) -> Self {
+        let turn = Turn::beside_others();
+        Self::begin(name, Which::Own(Broker::start_secured(users)), turn)
+    }
+
     fn begin(name: &str, broker: Which, turn: Turn) -> Self {
         // A broker that is reused remembers earlier runs: the time and the process make the names new.
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_secs();

@@ -68,6 +68,18 @@ impl Invocation {
         Self { command, stdout: file("stdout"), stderr: file("stderr"), http: String::new(), input: Vec::new() }
     }
 
+    /// The config file that was written for it.
+    #[track_caller]
+    pub fn config_file(&self) -> PathBuf {
+        let file = self.command.get_args().skip_while(|argument| *argument != "--config").nth(1);
+        PathBuf::from(file.expect("not a bare call"))
+    }
+
+    /// Where it will answer HTTP: `host:port`.
+    pub fn http(&self) -> &str {
+        &self.http
+    }
+
     /// Adds arguments.
     pub fn args<A: AsRef<std::ffi::OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.command.args(arguments);

@@ -1,0 +1,153 @@
+//! What a process has once, however often its job begins anew: metrics, listener, signals, and the files that it follows.
+
+use super::{Failure, signals};
+use crate::config::Config;
+use crate::model::keyring::Keyring;
+use crate::ops::{http, keys, metrics};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a job's flag is brought up to date.
+const RELAY: Duration = Duration::from_millis(50);
+
+/// Reads the configuration as it is now.
+pub type Load<'l> = &'l dyn Fn() -> Result<Config, Failure>;
+
+/// A process with its listener.
+pub(super) struct Process {
+    /// What the probes answer.
+    pub health: http::Health,
+    /// The wish to stop.
+    pub stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+}
+
+impl Process {
+    /// Starts metrics, listener and signals. `address`: that of the job's listener. Errors: each of them.
+    pub fn start(address: &str, config: &Config) -> Result<Self, Failure> {
+        let handle = metrics::start().map_err(Failure::Failed)?;
+        ["config", "keyring"].iter().for_each(|file| metrics::refused(file, false));
+        let health = http::Health::default();
+        http::serve(address, &config.admin, health.clone(), handle).map_err(Failure::Failed)?;
+        let (stop, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        signals::follow(Arc::clone(&stop), Arc::clone(&reload)).map_err(Failure::Failed)?;
+        Ok(Process { health, stop, reload })
+    }
+
+    /// A flag for one job: set when the process is to stop, or by the job itself at its end. Errors: no thread.
+    pub fn follow_stop(&self) -> Result<Arc<AtomicBool>, String> {
+        let (job, process) = (Arc::new(AtomicBool::new(false)), Arc::clone(&self.stop));
+        let flag = Arc::clone(&job);
+        let relay = move || {
+            while !flag.load(Ordering::SeqCst) {
+                if process.load(Ordering::SeqCst) {
+                    flag.store(true, Ordering::SeqCst);
+                }
+                std::thread::sleep(RELAY);
+            }
+        };
+        std::thread::Builder::new().name("stop".into()).spawn(relay).map_err(|e| format!("cannot start a thread: {e}"))?;
+        Ok(job)
+    }
+
+    /// Whether somebody asked it to stop.
+    pub fn stopping(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+}
+
+/// Why changed files were not taken.
+pub(super) struct Refused {
+    /// `config` or `keyring`.
+    pub file: &'static str,
+    /// What is wrong, without any value.
+    pub cause: String,
+}
+
+impl Refused {
+    /// Of the config.
+    pub fn config(cause: impl ToString) -> Self {
+        Refused { file: "config", cause: cause.to_string() }
+    }
+}
+
+/// Follows the config and the keyring: what is changed for the better is taken, what is changed for the worse is told, and the old stays in force.
+pub(super) struct Files {
+    paths: [PathBuf; 2],
+    seen: [Option<(i64, u64)>; 2],
+    looked: Instant,
+    said: String,
+}
+
+impl Files {
+    /// Follows from now on: what is read after this call, and changes after it, is noticed. `path`: that of the config file.
+    pub fn follow(path: &Path, config: &Config) -> Self {
+        let paths = [path.to_path_buf(), config.keys.file.clone()];
+        let seen = stamps(&paths);
+        Files { paths, seen, looked: Instant::now(), said: String::new() }
+    }
+
+    /// Looks now and then, or at once on SIGHUP, whether a file was changed, and reads all anew. `read` gives what is to be in force, or why not;
+    /// a refusal is tried again at every look, because a file may be half written and a broker may be away.
+    pub fn look<T>(&mut self, process: &Process, read: impl FnOnce() -> Result<Option<T>, Refused>) -> Option<T> {
+        let asked = process.reload.swap(false, Ordering::SeqCst);
+        if !asked && self.looked.elapsed() < LOOK_EVERY {
+            return None;
+        }
+        self.looked = Instant::now();
+        let now = stamps(&self.paths);
+        if !asked && now == self.seen {
+            return None;
+        }
+        match read() {
+            Ok(fresh) => {
+                self.seen = now;
+                self.said.clear();
+                ["config", "keyring"].iter().for_each(|file| metrics::refused(file, false));
+                tracing::info!(changed = fresh.is_some(), "files were read anew");
+                fresh
+            }
+            Err(Refused { file, cause }) => {
+                ["config", "keyring"].iter().for_each(|each| metrics::refused(each, *each == file));
+                if asked || cause != self.said {
+                    tracing::error!(file, %cause, "a changed file was refused; the old one stays in force");
+                    self.said = cause;
+                }
+                None
+            }
+        }
+    }
+
+    /// Whether the keyring was changed since it was taken.
+    pub fn is_new_keyring(&self) -> bool {
+        stamps(&self.paths)[1] != self.seen[1]
+    }
+}
+
+fn stamps(paths: &[PathBuf; 2]) -> [Option<(i64, u64)>; 2] {
+    [keys::stamp(&paths[0]), keys::stamp(&paths[1])]
+}
+
+/// The config to go on with: tenants, keys and tables of the file, everything else as it was at the start. `None`: nothing is different.
+///
+/// Errors: the file is refused.
+pub(super) fn changed(load: Load<'_>, now: &Config) -> Result<Option<Config>, Refused> {
+    let file = load().map_err(Refused::config)?;
+    let next = Config { tenant: file.tenant.clone(), keys: file.keys.clone(), geoip: file.geoip.clone(), ..now.clone() };
+    let text = |config: &Config| toml::to_string(config).unwrap_or_default();
+    if text(&next) != text(&file) {
+        tracing::warn!("of the changed config only tenants, keys and geoip are in force; the rest is at the next start");
+    }
+    Ok((text(&next) != text(now)).then_some(next))
+}
+
+/// The keyring that the config names. Errors: refused.
+pub(super) fn keyring(config: &Config) -> Result<Keyring, Refused> {
+    let read = keys::load(&config.keys.file, std::env::var(keys::KEYRING_VARIABLE).ok());
+    read.map_err(|fault| Refused { file: "keyring", cause: fault.to_string() })
+}
