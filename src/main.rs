@@ -35,6 +35,8 @@ enum Command {
     Retain(UntilCaughtUp),
     /// Count events by hour and day, anonymously: no count is of few people.
     Aggregate(UntilCaughtUp),
+    /// Put events together to sessions: one record each, corrected when an event comes late.
+    Sessions(UntilCaughtUp),
     /// Show every governed topic: window, horizon, oldest record, next due, pending.
     Status {
         /// One tenant only.
@@ -359,6 +361,7 @@ fn call(cli: Cli) -> Result<(), Failure> {
         Command::Topics { action: TopicsAction::Acls { role, tenant, command } } => {
             commands::acls::acls(&config()?, &commands::acls::Wish { role, tenant, command })
         }
+        Command::Sessions(flags) => commands::sessions::sessions(&config()?, flags.until_caught_up),
         Command::Topics { action: TopicsAction::Apply { dry_run, missing_only } } => {
             commands::topics::apply(&config()?, dry_run, missing_only)
         }

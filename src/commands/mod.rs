@@ -14,6 +14,7 @@ pub mod proof;
 pub mod retain;
 pub mod rights;
 pub mod run;
+pub mod sessions;
 mod signals;
 pub mod status;
 pub mod status_request;

@@ -74,7 +74,11 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     ("lethe_retention_look_seconds", "histogram", "Time of one look at all partitions: what a tick costs when nothing is due."),
     ("lethe_retention_faults_total", "counter", "Turns that failed and were taken up again."),
     ("lethe_aggregate_active", "gauge", "1 in the one process that counts, 0 in those that stand by."),
-    ("lethe_aggregate_events_total", "counter", "Events read, by tenant and outcome: counted, duplicate, late, published, unreadable."),
+    (
+        "lethe_aggregate_events_total",
+        "counter",
+        "Events read, by tenant and outcome: counted, duplicate, late, published, null, unreadable.",
+    ),
     ("lethe_aggregate_cells_total", "counter", "Counts published, by tenant (`-`: benchmarks)."),
     ("lethe_aggregate_open_days", "gauge", "Days that are still counted, by tenant: two around midnight, more only while it catches up."),
     (
@@ -85,6 +89,13 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     ("lethe_erasure_pending", "gauge", "Erasures that are not certified yet, held ones included, by tenant."),
     ("lethe_erasure_oldest_seconds", "gauge", "Age of the oldest erasure that is not certified yet, by tenant; 0 for none. Alert on it."),
     ("lethe_erasure_certificate_seconds", "histogram", "Time from an erasure's directive to its certificate."),
+    (
+        "lethe_sessions_events_total",
+        "counter",
+        "Events read, by tenant and outcome: counted, duplicate, late, anonymous, erased, null, unreadable.",
+    ),
+    ("lethe_sessions_written_total", "counter", "Session records and tombstones committed, by tenant."),
+    ("lethe_sessions_open", "gauge", "Sessions of this process that can still change."),
     ("lethe_directives_unreadable", "gauge", "Records of lethe.directives that could not be read."),
 ];
 

@@ -46,6 +46,7 @@ mod retain_survives;
 mod rights;
 mod rights_missing;
 mod sdk_hashes_differ;
+mod sessions_are_exact;
 mod topics_applied;
 mod window_elapsed;
 mod zombie_worker;
