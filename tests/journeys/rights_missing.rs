@@ -45,10 +45,11 @@ fn a_missing_right_is_told_and_one_topic_stops_one_tenant() {
     grant(&["--operation", "Describe", "--topic", "*"]);
     run(&scene.config).assert_refused(1, &scene.group());
     grant(&["--operation", "Read", "--operation", "Describe", "--group", "*"]);
+    // The directives and the transactional id are asked for side by side: one of them is granted before the other is looked at.
+    grant(&["--operation", "Read", "--topic", &format!("{}.directives", scene.journey.namespace())]);
     let joined = run(&scene.config);
     joined.assert_code(1);
     assert!(joined.stderr.lines().last().is_some_and(|line| line.contains("may not use the transactional id")), "{}", joined.stderr);
-    grant(&["--operation", "Read", "--topic", &format!("{}.directives", scene.journey.namespace())]);
     grant(&["--operation", "Write", "--operation", "Describe", "--transactional-id", "*"]);
     let alone = run(&scene.config.clone().without("tenant").tenant(&sick, |t| t));
     alone.assert_code(1);
