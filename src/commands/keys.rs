@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::config::Config;
-use crate::kafka::consumer::RawConsumer;
+use crate::kafka::consumer::{RawConsumer, places_of};
 use crate::kafka::topics::Admin;
 use crate::lifecycle::signed;
 use crate::model::category::Category;
@@ -47,12 +47,11 @@ pub fn destroy(config: &Config, tenant: &TenantId) -> Result<(), Failure> {
             .collect();
         let there = Admin::connect(&config.kafka)?.partitions()?;
         let observer = RawConsumer::observe(&config.kafka, "lethe-keys", &topics, Arc::default())?;
-        for (i, topic) in topics.iter().enumerate() {
-            for partition in 0..there.get(topic).copied().unwrap_or(0) as i32 {
-                let (low, high) = observer.watermarks((i as u16, partition))?;
-                if high > low {
-                    return Err(Failure::Failed(format!("{topic} may still hold records under this key; terminate the tenant first")));
-                }
+        for place in places_of(topics.iter().map(String::as_str).enumerate(), &there) {
+            let (low, high) = observer.watermarks(place)?;
+            if high > low {
+                let topic = observer.source(place.0);
+                return Err(Failure::Failed(format!("{topic} may still hold records under this key; terminate the tenant first")));
             }
         }
     }

@@ -72,8 +72,12 @@ impl From<Fault> for Failure {
     }
 }
 
-/// Host name and process id: unlike any other, but not stable over a restart.
-fn default_instance() -> String {
+/// The transactional id of a group's process. Without a configured instance it is of host name and process id: unlike any other, but not stable
+/// over a restart.
+fn transactional_id(group: &str, instance: &str) -> String {
+    if !instance.is_empty() {
+        return format!("{group}-{instance}");
+    }
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}-{}", host.trim(), std::process::id())
+    format!("{group}-{}-{}", host.trim(), std::process::id())
 }

@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::config::{Config, TenantConfig};
 use crate::kafka::client::Fault;
-use crate::kafka::consumer::{Place, RawConsumer};
+use crate::kafka::consumer::{Place, RawConsumer, places_of};
 use crate::kafka::directives::{DirectiveReader, publish};
 use crate::kafka::topics::Admin;
 use crate::model::directive::{ALL_TENANTS, Directive, InForce, Order};
@@ -76,11 +76,7 @@ fn wait_for_barrier(config: &Config, tenant: Option<&TenantId>, offset: i64) -> 
     let sources: Vec<String> = tenants.flat_map(TenantConfig::sources).collect();
     let admin = Admin::connect(&config.kafka)?;
     let there = admin.partitions()?;
-    let places: Vec<Place> = sources
-        .iter()
-        .enumerate()
-        .flat_map(|(i, topic)| (0..there.get(topic).copied().unwrap_or(0) as i32).map(move |partition| (i as u16, partition)))
-        .collect();
+    let places = places_of(sources.iter().map(String::as_str).enumerate(), &there);
     let until = Instant::now() + BARRIER_WAIT;
     for group in &config.run.groups {
         let observer = RawConsumer::observe(&config.kafka, group, &sources, Arc::default())?;

@@ -4,7 +4,7 @@ use super::Failure;
 use super::proof::{pretty, requests};
 use super::rights::look;
 use crate::config::Config;
-use crate::kafka::consumer::{Place, RawConsumer};
+use crate::kafka::consumer::{RawConsumer, places_of};
 use crate::kafka::topics::Admin;
 use crate::lifecycle::audit::Found;
 use crate::lifecycle::request::{DEADLINE_MS, Request, State};
@@ -109,11 +109,7 @@ fn cursors_passed(config: &Config, standing: &Standing) -> Result<bool, Failure>
     let governed = config.governed().map_err(|faults| Failure::Usage(faults.join("; ")))?;
     let topics: Vec<String> = governed.iter().filter(|g| g.tenant == standing.directive.tenant).map(|g| g.topic.clone()).collect();
     let there = Admin::connect(&config.kafka)?.partitions()?;
-    let places: Vec<Place> = topics
-        .iter()
-        .enumerate()
-        .flat_map(|(i, topic)| (0..there.get(topic).copied().unwrap_or(0) as i32).map(move |p| (i as u16, p)))
-        .collect();
+    let places = places_of(topics.iter().map(String::as_str).enumerate(), &there);
     if places.is_empty() {
         return Ok(true);
     }

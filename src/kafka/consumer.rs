@@ -98,6 +98,13 @@ impl ConsumerContext for Group {
 /// A partition of a source. Shape: source index in the rules, partition.
 pub type Place = (u16, i32);
 
+/// Every partition of some of a consumer's sources. Shape: `sources` by their index and topic, `there` by topic: its number of partitions; a topic
+/// that is not there has none.
+#[must_use]
+pub fn places_of<'t>(sources: impl Iterator<Item = (usize, &'t str)>, there: &HashMap<String, u32>) -> Vec<Place> {
+    sources.flat_map(|(i, topic)| (0..there.get(topic).copied().unwrap_or(0) as i32).map(move |partition| (i as u16, partition))).collect()
+}
+
 /// The group's metadata of one generation, without which no offsets can go into a transaction.
 ///
 /// It is taken when a generation begins and goes with everything read in it. Taken at the commit, it would be worthless: a member that was

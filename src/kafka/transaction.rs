@@ -220,6 +220,16 @@ impl Transaction<'_> {
         }
     }
 
+    /// Commits, or aborts if that is what the error asks for.
+    ///
+    /// Errors: as [`Transaction::commit`]'s; or the abort's, after which the producer must be rebuilt.
+    pub fn commit_or_abort(self, offsets: &[NextOffset], member: &Membership) -> Result<(), Fault> {
+        self.commit(offsets, member).or_else(|(fault, open)| {
+            open.map_or(Ok(()), Self::abort)?;
+            Err(fault)
+        })
+    }
+
     fn try_commit(&self, offsets: &TopicPartitionList, member: &Membership) -> Result<(), Fault> {
         if offsets.count() > 0 {
             self.retry("send offsets", |p| p.send_offsets_to_transaction(offsets, &member.0, CALL_TIMEOUT))?;

@@ -11,7 +11,7 @@ use crate::kafka::consumer::{Generation, Lent, Membership, Place, RawConsumer};
 use crate::kafka::peek::Peek;
 use crate::kafka::readback::ReadBack;
 use crate::kafka::topics::Admin;
-use crate::kafka::transaction::{NextOffset, Transaction, TransactionalProducer};
+use crate::kafka::transaction::{NextOffset, TransactionalProducer};
 use crate::model::category::Category;
 use crate::model::partition::murmur2_positive;
 use crate::model::record::{OutputChunk, OutputRecord, TopicIndex};
@@ -256,7 +256,7 @@ impl<'c> Active<'c> {
         let topics: Vec<(&str, u32)> = self.tenants.iter().map(|t| (t.aggregates.0.as_str(), t.aggregates.1)).chain([benchmarks]).collect();
         let transaction = self.producer.begin()?;
         transaction.produce(chunk, |_| true, |r| topics[usize::from(r.topic.0)])?;
-        commit(transaction, &offsets, &self.member)
+        transaction.commit_or_abort(&offsets, &self.member)
     }
 
     /// Looks at partitions that nothing came from, where a window may wait for them: what is not there by now was not stored before.
@@ -383,19 +383,6 @@ fn push(chunk: &mut OutputChunk, topic: usize, cell: &Cell) {
         value: Span::since(start, &chunk.arena),
         headers: (0, 0),
     });
-}
-
-/// Commits, or aborts if that is what the error asks for.
-fn commit(transaction: Transaction<'_>, offsets: &[NextOffset], member: &Membership) -> Result<(), Fault> {
-    match transaction.commit(offsets, member) {
-        Ok(()) => Ok(()),
-        Err((fault, transaction)) => {
-            if let (Fault::Abort(_) | Fault::Topic(_), Some(transaction)) = (&fault, transaction) {
-                transaction.abort()?;
-            }
-            Err(fault)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::config::{Config, TenantConfig};
-use crate::kafka::consumer::{Place, RawConsumer};
+use crate::kafka::consumer::{RawConsumer, places_of};
 use crate::model::keyring::Keyring;
 use crate::model::time::DAY_MS;
 use crate::ops::assets::GeoFile;
@@ -79,11 +79,7 @@ pub(super) fn look_at_epochs(config: &Config, there: &HashMap<String, u32>) -> V
     for tenant in &config.tenant {
         let newest = keyring.tenants.get(&tenant.id).and_then(|all| all.last()).map_or(0, |e| e.epoch.0);
         let sources = tenant.sources();
-        let places: Vec<Place> = sources
-            .iter()
-            .enumerate()
-            .flat_map(|(i, topic)| (0..there.get(topic).copied().unwrap_or(0) as i32).map(move |p| (i as u16, p)))
-            .collect();
+        let places = places_of(sources.iter().map(String::as_str).enumerate(), there);
         if places.is_empty() {
             continue;
         }

@@ -2,7 +2,7 @@
 
 use super::rights::Officer;
 use crate::kafka::client::Fault;
-use crate::kafka::consumer::{Place, RawConsumer};
+use crate::kafka::consumer::{Place, RawConsumer, places_of};
 use crate::lifecycle::audit::{PlaceAt, What};
 use crate::lifecycle::request::State;
 
@@ -27,10 +27,8 @@ impl Officer<'_> {
     /// past it: whoever joins reads the directives first. The offsets are read as stable ones, after the group was seen empty once more: a worker that
     /// was stopped between its offsets and its commit keeps them unstable; one that had not come so far is no member and cannot commit any more.
     fn passed(&self, tenant: &str) -> Result<i64, Fault> {
-        let mut places: Vec<Place> = Vec::new();
-        for (i, (_, topic)) in self.raw.iter().enumerate().filter(|(_, (t, _))| t == tenant) {
-            places.extend((0..self.partitions.get(topic).copied().unwrap_or(0) as i32).map(|p| (i as u16, p)));
-        }
+        let raw = self.raw.iter().enumerate().filter(|(_, (t, _))| t == tenant);
+        let places = places_of(raw.map(|(i, (_, topic))| (i, topic.as_str())), &self.partitions);
         let mut passed = self.in_force.next_offset;
         if places.is_empty() {
             return Ok(passed);

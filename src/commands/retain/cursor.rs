@@ -169,15 +169,7 @@ pub(super) fn commit(transaction: Transaction<'_>, offsets: &[NextOffset], consu
         transaction.abort()?;
         return Err(Fault::Abort("this process is in no group".into()));
     };
-    match transaction.commit(offsets, &group) {
-        Ok(()) => Ok(()),
-        Err((fault, transaction)) => {
-            if let (Fault::Abort(_) | Fault::Topic(_), Some(transaction)) = (&fault, transaction) {
-                transaction.abort()?;
-            }
-            Err(fault)
-        }
-    }
+    transaction.commit_or_abort(offsets, &group)
 }
 
 /// Judges parked records again: a window may have become shorter, or the time has come.

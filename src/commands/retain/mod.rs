@@ -151,8 +151,7 @@ impl<'c> Retain<'c> {
         let generation = Arc::new(Generation::default());
         let names: Vec<String> = governed.iter().map(|g| g.topic.clone()).collect();
         let consumer = RawConsumer::connect(&config.kafka, &config.retain.group, &names, Arc::clone(&generation))?;
-        let instance = if config.retain.instance.is_empty() { super::default_instance() } else { config.retain.instance.clone() };
-        let id = format!("{}-{instance}", config.retain.group);
+        let id = super::transactional_id(&config.retain.group, &config.retain.instance);
         let producer = TransactionalProducer::connect(&config.kafka, &id)?;
         let directives = DirectiveReader::connect(&config.kafka, &config.topics.directives)?;
         let mut in_force = InForce::default();

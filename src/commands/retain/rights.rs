@@ -407,15 +407,7 @@ impl<'p> Officer<'p> {
 /// Commits without offsets.
 pub(super) fn commit(transaction: Transaction<'_>, member: &RawConsumer) -> Result<(), Fault> {
     let group = member.membership().ok_or_else(|| Fault::Retry("no group to look at".into()))?;
-    match transaction.commit(&[], &group) {
-        Ok(()) => Ok(()),
-        Err((fault, transaction)) => {
-            if let Some(transaction) = transaction {
-                transaction.abort()?;
-            }
-            Err(fault)
-        }
-    }
+    transaction.commit_or_abort(&[], &group)
 }
 
 fn signing_key(config: &Config) -> Option<SigningKey> {

@@ -4,7 +4,7 @@ use super::rights::Officer;
 use super::sweep::{Hit, Look, Pass, Wish, Wishes};
 use crate::config::governed::Governed;
 use crate::kafka::client::Fault;
-use crate::kafka::consumer::Place;
+use crate::kafka::consumer::places_of;
 use crate::lifecycle::audit::{Found, SweptRange, What};
 use crate::lifecycle::hold::Holds;
 use crate::lifecycle::request::State;
@@ -114,10 +114,8 @@ impl Officer<'_> {
 
     /// Where the retention cursors of a tenant stand.
     fn cursors_of(&self, tenant: &str) -> Result<HashMap<(String, i32), i64>, Fault> {
-        let mut places: Vec<Place> = Vec::new();
-        for (i, g) in self.governed.iter().enumerate().filter(|(_, g)| g.tenant == tenant) {
-            places.extend((0..self.partitions.get(&g.topic).copied().unwrap_or(0) as i32).map(|p| (i as u16, p)));
-        }
+        let governed = self.governed.iter().enumerate().filter(|(_, g)| g.tenant == tenant);
+        let places = places_of(governed.map(|(i, g)| (i, g.topic.as_str())), &self.partitions);
         if places.is_empty() {
             return Ok(HashMap::new());
         }

@@ -33,8 +33,7 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) fn new(job: Arc<Job>, consumer: Arc<RawConsumer>, generation: Arc<Generation>, worker: u16) -> Self {
         let run = &job.config.run;
-        let instance = if run.instance.is_empty() { crate::commands::default_instance() } else { run.instance.clone() };
-        let id = format!("{}-{instance}-{worker}", run.group);
+        let id = format!("{}-{worker}", crate::commands::transactional_id(&run.group, &run.instance));
         Committer { job, consumer, generation, id, fenced: Vec::new() }
     }
 

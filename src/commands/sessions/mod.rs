@@ -17,7 +17,7 @@ use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, Lent, Membership, Place, RawConsumer};
 use crate::kafka::directives::{DirectiveReader, Mark};
 use crate::kafka::topics::Admin;
-use crate::kafka::transaction::{NextOffset, Transaction, TransactionalProducer};
+use crate::kafka::transaction::{NextOffset, TransactionalProducer};
 use crate::model::category::Category;
 use crate::model::directive::InForce;
 use crate::model::header::{self, Header};
@@ -130,8 +130,7 @@ impl<'c> Job<'c> {
         let generation = Arc::new(Generation::default());
         let names: Vec<String> = sources.iter().map(|s| s.events.clone()).collect();
         let consumer = RawConsumer::connect(&config.kafka, &config.sessions.group, &names, Arc::clone(&generation))?;
-        let instance = if config.sessions.instance.is_empty() { super::default_instance() } else { config.sessions.instance.clone() };
-        let id = format!("{}-{instance}", config.sessions.group);
+        let id = super::transactional_id(&config.sessions.group, &config.sessions.instance);
         let producer = TransactionalProducer::connect(&config.kafka, &id)?;
         let directives = DirectiveReader::connect(&config.kafka, &config.topics.directives)?;
         let mut in_force = InForce::default();
@@ -229,7 +228,7 @@ impl<'c> Job<'c> {
             transaction.tombstone(&topic(*source).sessions, *partition, key.as_bytes(), None)?;
         }
         transaction.produce(&chunk, |_| true, |r| (topic(r.topic.0).sessions.as_str(), topic(r.topic.0).partitions))?;
-        commit(transaction, &offsets, member)?;
+        transaction.commit_or_abort(&offsets, member)?;
         for partition in self.partitions.values_mut() {
             (partition.committed, partition.saved_directives) = (Some(partition.next), directives);
         }
@@ -354,17 +353,4 @@ fn push(chunk: &mut OutputChunk, place: Place, prefix: &[u8], tenant: &str, subj
     headers.push((HeaderName::Lethe, Span::since(start, arena)));
     let last = headers.len() as u32;
     records.push(OutputRecord { topic: TopicIndex(place.0), partition_hash: Some(place.1 as u32), key, value, headers: (last - 1, last) });
-}
-
-/// Commits, or aborts if that is what the error asks for.
-fn commit(transaction: Transaction<'_>, offsets: &[NextOffset], member: &Membership) -> Result<(), Fault> {
-    match transaction.commit(offsets, member) {
-        Ok(()) => Ok(()),
-        Err((fault, transaction)) => {
-            if let (Fault::Abort(_) | Fault::Topic(_), Some(transaction)) = (&fault, transaction) {
-                transaction.abort()?;
-            }
-            Err(fault)
-        }
-    }
 }
