@@ -10,10 +10,12 @@ use std::process::Command;
 /// Room, and the paths inside the crate that its production code may name. `transform` stands for its types alone where a room is given
 /// `transform::*types`. The config's text is compiled into rules once, so `config` may name, besides types, what turns text into them: the
 /// prefix of a record's schema, the program of a raw event's schema, and the modules of the destinations, whose settings are types of their own.
-/// `main.rs` names the types of its arguments, and begins the log before anything can fail.
-const IMPORTS: [(&str, &[&str]); 11] = [
+/// `cli` names the types of its arguments, and begins the log before anything can fail. `faults` is where a test gets hold of a step.
+const IMPORTS: [(&str, &[&str]); 13] = [
     ("lib.rs", &[]),
-    ("main.rs", &["commands", "config", "model::*types", "ops::log"]),
+    ("main.rs", &["cli"]),
+    ("cli", &["commands", "config", "model::*types", "ops::log"]),
+    ("faults", &[]),
     ("model", &[]),
     ("transform", &["model"]),
     ("lifecycle", &["model"]),
@@ -29,31 +31,31 @@ const IMPORTS: [(&str, &[&str]); 11] = [
             "transform::destinations",
         ],
     ),
-    ("kafka", &["model", "config::kafka"]),
-    ("ops", &["model", "config"]),
+    ("kafka", &["model", "config::kafka", "faults"]),
+    ("ops", &["model", "config", "faults"]),
     ("generator", &["model"]),
     ("derive", &["model"]),
-    ("commands", &["model", "transform", "lifecycle", "config", "kafka", "ops", "generator", "derive"]),
+    ("commands", &["model", "transform", "lifecycle", "config", "kafka", "ops", "generator", "derive", "faults"]),
 ];
 
 /// What only some places may name, and which places: a prefix of the path under `src` each.
 const ONLY_IN: [(&[&str], &[&str]); 11] = [
     (&["rdkafka"], &["kafka/"]),
-    (&["tokio", "axum"], &["kafka/", "ops/", "commands/", "main.rs"]),
+    (&["tokio", "axum"], &["kafka/", "ops/", "commands/", "cli/", "main.rs"]),
     (&["SystemTime::now", "Instant::now", "Timestamp::now", "Zoned::now"], &["ops/clock.rs", "kafka/", "commands/"]),
     (&["rand"], &["generator", "ops/keys"]),
     (&["getrandom"], &["ops/keys"]),
     (&["rayon"], &["transform/", "commands/"]),
-    (&["tracing", "metrics::counter", "metrics::gauge", "metrics::histogram"], &["kafka/", "ops/", "commands/", "main.rs"]),
+    (&["tracing", "metrics::counter", "metrics::gauge", "metrics::histogram"], &["kafka/", "ops/", "commands/", "cli/", "main.rs"]),
     (
         &["std::fs", "std::net::TcpStream", "std::net::TcpListener", "std::net::UdpSocket", "std::env", "std::process"],
-        &["config/", "kafka/", "ops/", "commands/", "main.rs"],
+        &["config/", "kafka/", "ops/", "commands/", "cli/", "main.rs"],
     ),
     (&["std::thread"], &["transform/", "kafka/", "ops/", "commands/"]),
-    (&["println", "print", "eprintln", "eprint"], &["commands/", "ops/log", "main.rs"]),
+    (&["println", "print", "eprintln", "eprint"], &["commands/", "ops/log", "cli/"]),
     (
         &["serde_json", "apache_avro"],
-        &["model/", "derive/", "transform/", "lifecycle/", "config/", "generator", "ops/", "commands/", "main.rs"],
+        &["model/", "derive/", "transform/", "lifecycle/", "config/", "generator", "ops/", "commands/", "cli/", "main.rs"],
     ),
 ];
 

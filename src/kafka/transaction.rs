@@ -3,6 +3,7 @@
 use super::client::{self, Fault};
 use super::consumer::Membership;
 use crate::config::kafka::KafkaConfig;
+use crate::faults::{self, Step};
 use crate::model::record::{OutputChunk, OutputRecord};
 use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -114,6 +115,7 @@ impl TransactionalProducer {
             *first = None;
         }
         self.producer.begin_transaction().map_err(|e| Fault::of_transaction("begin transaction", &e))?;
+        faults::reached(Step::Begun);
         Ok(Transaction { producer: &self.producer, open: true })
     }
 }
@@ -154,6 +156,7 @@ impl Transaction<'_> {
             }
             self.send(base)?;
         }
+        faults::reached(Step::Producing);
         Ok(())
     }
 
@@ -206,6 +209,7 @@ impl Transaction<'_> {
         match self.try_commit(&list, member) {
             Ok(()) => {
                 self.open = false;
+                faults::reached(Step::Committed);
                 Ok(())
             }
             Err(fault @ (Fault::Abort(_) | Fault::Topic(_))) => {
@@ -234,6 +238,7 @@ impl Transaction<'_> {
         if offsets.count() > 0 {
             self.retry("send offsets", |p| p.send_offsets_to_transaction(offsets, &member.0, CALL_TIMEOUT))?;
         }
+        faults::reached(Step::OffsetsSent);
         self.retry("commit transaction", |p| p.commit_transaction(CALL_TIMEOUT))
     }
 

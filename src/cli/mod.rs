@@ -1,0 +1,127 @@
+//! Parses the command line, loads the config, calls one command, returns its exit code.
+
+mod arguments;
+
+use crate::commands::{self, Failure};
+use crate::config::{Config, load};
+use crate::ops::log;
+use arguments::{AuditAction, CertificateAction, Cli, Command, HoldScope, KeysAction, Limit, TopicsAction};
+use clap::{CommandFactory, Parser};
+use std::ffi::OsString;
+
+/// Does what the command line asks for and returns the exit code: 0 done, 1 failed, 2 usage or config error.
+///
+/// `arguments` begin with the program's name. What is wrong goes to standard error, one line.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(told) => {
+            // A closed pipe has nobody to tell.
+            let _ = told.print();
+            return if told.use_stderr() { 2 } else { 0 };
+        }
+    };
+    // A demo is for people: only what goes wrong is logged.
+    // A config that cannot be read is told of by the command that needs it.
+    let format = load(&cli.config, std::env::vars()).map(|config| config.log.format).unwrap_or_default();
+    log::start(if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" }, format);
+    match call(cli) {
+        Ok(()) => 0,
+        Err(failure) => {
+            eprintln!("lethe: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn call(cli: Cli) -> Result<(), Failure> {
+    let config = || -> Result<Config, Failure> { Ok(load(&cli.config, std::env::vars())?) };
+    match cli.command {
+        Command::Run(flags) => commands::run::run(&config, &cli.config, flags.until_caught_up),
+        Command::Retain(flags) => commands::retain::retain(&config, &cli.config, flags.until_caught_up),
+        Command::Aggregate(flags) => commands::aggregate::aggregate(&config()?, flags.until_caught_up),
+        Command::Status { request: Some(request), json, .. } => commands::status_request::status(&config()?, &request, json),
+        Command::Status { tenant, json, .. } => commands::status::status(&config()?, tenant.as_ref(), json),
+        Command::Doctor { json, role } => {
+            let config = config()?;
+            commands::doctor::doctor(&config, &commands::acls::roles(&config, &role)?, json)
+        }
+        Command::Topics { action: TopicsAction::Acls { role, tenant, command } } => {
+            commands::acls::acls(&config()?, &commands::acls::Wish { role, tenant, command })
+        }
+        Command::Sessions(flags) => commands::sessions::sessions(&config()?, flags.until_caught_up),
+        Command::Topics { action: TopicsAction::Apply { dry_run, missing_only } } => {
+            commands::topics::apply(&config()?, dry_run, missing_only)
+        }
+        Command::Generate(g) => {
+            let wish = commands::generate::Wish { tenant: g.tenant, events: g.events, seed: g.seed };
+            match g.output {
+                Some(path) => commands::generate::to_file(&wish, &path),
+                None => commands::generate::to_topic(&config()?, &wish),
+            }
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "lethe", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Demo(d) => commands::demo::demo(&cli.config, d.kafka),
+        Command::Pause(whom) => commands::orders::pause(&config()?, whom.tenant.as_ref(), true),
+        Command::Resume(whom) => commands::orders::pause(&config()?, whom.tenant.as_ref(), false),
+        Command::RateLimit { whom, events_per_second: Limit(limit) } => {
+            commands::orders::rate_limit(&config()?, whom.tenant.as_ref(), limit)
+        }
+        Command::Certificate { action: CertificateAction::Verify { file, public_key } } => {
+            commands::proof::verify_certificate(&file, &public_key)
+        }
+        Command::Certificate { action: CertificateAction::Show { request, text } } => {
+            commands::proof::show_certificate(&config()?, &request, text)
+        }
+        Command::Audit { action: AuditAction::Verify { expect_checkpoint, json } } => {
+            commands::proof::verify_audit(&config()?, expect_checkpoint.as_deref(), json)
+        }
+        right @ (Command::Erase { .. }
+        | Command::Restrict { .. }
+        | Command::Withdraw { .. }
+        | Command::OptOutOfSale(_)
+        | Command::Hold { .. }
+        | Command::Release { .. }) => order(right, &config()?),
+        Command::Keys { action } => {
+            let config = config()?;
+            match action {
+                KeysAction::New(k) => commands::keys::new(&config, &k.tenant),
+                KeysAction::Rotate(k) => commands::keys::rotate(&config, &k.tenant),
+                KeysAction::Destroy(k) => commands::keys::destroy(&config, &k.tenant),
+            }
+        }
+    }
+}
+
+/// What people ask for, one directive each.
+fn order(command: Command, config: &Config) -> Result<(), Failure> {
+    match command {
+        Command::Erase { who, linked } => {
+            let (tenant, given) = who.given();
+            commands::rights::erase(config, &tenant, &given, linked)
+        }
+        Command::Restrict { who, lift } => {
+            let (tenant, given) = who.given();
+            commands::rights::restrict(config, &tenant, &given, lift)
+        }
+        Command::Withdraw { who, purpose } => {
+            let (tenant, given) = who.given();
+            commands::rights::withdraw(config, &tenant, &given, purpose)
+        }
+        Command::OptOutOfSale(who) => {
+            let (tenant, given) = who.given();
+            commands::rights::opt_out(config, &tenant, &given)
+        }
+        Command::Hold { who, scope } => {
+            let (tenant, given) = who.given();
+            let HoldScope { category, from, to, reason, until } = scope;
+            commands::rights::hold(config, &tenant, &given, &commands::rights::HoldScope { category, from, to, reason, until })
+        }
+        Command::Release { request } => commands::rights::release(config, &request),
+        _ => Ok(()),
+    }
+}
