@@ -40,7 +40,7 @@ fn call(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(flags) => commands::run::run(&config, &cli.config, flags.until_caught_up),
         Command::Retain(flags) => commands::retain::retain(&config, &cli.config, flags.until_caught_up),
-        Command::Aggregate(flags) => commands::aggregate::aggregate(&config()?, flags.until_caught_up),
+        Command::Aggregate(flags) => commands::aggregate::aggregate(&config, &cli.config, flags.until_caught_up),
         Command::Status { request: Some(request), json, .. } => commands::status_request::status(&config()?, &request, json),
         Command::Status { tenant, json, .. } => commands::status::status(&config()?, tenant.as_ref(), json),
         Command::Doctor { json, role } => {

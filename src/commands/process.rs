@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a job may take to end before the process ends anyway: what was not committed is read again.
+const SHUTDOWN: Duration = Duration::from_secs(9);
+
 /// How often a job's flag is brought up to date.
 const RELAY: Duration = Duration::from_millis(50);
 
@@ -53,6 +56,21 @@ impl Process {
         };
         std::thread::Builder::new().name("stop".into()).spawn(relay).map_err(|e| format!("cannot start a thread: {e}"))?;
         Ok(job)
+    }
+
+    /// Sees to it that the process ends soon once it is to stop, though a call to brokers that are away may take much longer. For jobs with one
+    /// thread, which lose nothing by it: what is not committed is read again. Errors: no thread.
+    pub fn end_in_time(&self) -> Result<(), String> {
+        let stop = Arc::clone(&self.stop);
+        let watch = move || {
+            while !stop.load(Ordering::SeqCst) {
+                std::thread::sleep(RELAY);
+            }
+            std::thread::sleep(SHUTDOWN);
+            tracing::warn!("the shutdown took too long; what was not committed will be read again");
+            std::process::exit(1);
+        };
+        std::thread::Builder::new().name("end".into()).spawn(watch).map(drop).map_err(|e| format!("cannot start a thread: {e}"))
     }
 
     /// Whether somebody asked it to stop.

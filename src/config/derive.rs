@@ -17,11 +17,19 @@ pub struct AggregateConfig {
     /// How long after a window's end its events may be stored.
     #[serde(with = "duration")]
     pub lateness: Duration,
+    /// Most groups of an hour that are counted apart; the events of all others are in `other`.
+    pub groups: usize,
 }
 
 impl Default for AggregateConfig {
     fn default() -> Self {
-        AggregateConfig { group: "lethe-aggregate".into(), http: "127.0.0.1:9466".into(), k: 10, lateness: Duration::from_secs(3_600) }
+        AggregateConfig {
+            group: "lethe-aggregate".into(),
+            http: "127.0.0.1:9466".into(),
+            k: 10,
+            lateness: Duration::from_secs(3_600),
+            groups: 10_000,
+        }
     }
 }
 
@@ -29,6 +37,9 @@ impl AggregateConfig {
     pub(super) fn validate(&self, faults: &mut Vec<String>) {
         if !(2..=10_000).contains(&self.k) {
             faults.push("aggregate.k: must be between 2 and 10000".into());
+        }
+        if !(1..=1_000_000).contains(&self.groups) {
+            faults.push("aggregate.groups: must be between 1 and 1000000".into());
         }
         if !(1..=7 * 86_400).contains(&self.lateness.as_secs()) {
             faults.push("aggregate.lateness: must be between 1s and 7d".into());

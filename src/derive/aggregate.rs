@@ -25,6 +25,13 @@
 //! are in both, which can be few. It says that such subjects exist, nothing of what they did: no event or value of theirs can be told apart. And
 //! a subject is a pseudonym: somebody who is known by two identifiers that were never seen together counts as two.
 //!
+//! # What is read twice
+//!
+//! A process that starts again reads the open days again, and takes of each closed hour the published number. An event that is too late for its
+//! hour could then count once more if its key stood in the hour before and the log's cleaner has taken that first version away: nothing is left
+//! to know it by. So each commit says how many records it stands on. Where fewer of them are left, late events up to the end of the log are in
+//! no number: a day may be smaller than the truth, and never counts an event twice.
+//!
 //! # Erasure
 //!
 //! Published numbers identify nobody, so an erasure has nothing to change in them, and must not: the difference of two versions would be the
@@ -32,10 +39,12 @@
 //! published hours by their published numbers and not by what it counts now (`restore`).
 
 use crate::derive::cell::{Cell, Window, write_group};
-use crate::derive::day::{Counted, Day, NO_CURRENCY};
+use crate::derive::day::{Arrival, Counted, Day, NO_CURRENCY};
 use crate::derive::money::Micros;
 use crate::derive::subjects::Subject;
 use std::collections::BTreeMap;
+
+pub use crate::derive::lateness::Lateness;
 
 /// No event is from before or after. Units: ms from the epoch; the years of four digits.
 const TIME_MS_MAX: u64 = 250_000_000_000_000;
@@ -45,8 +54,10 @@ const TIME_MS_MAX: u64 = 250_000_000_000_000;
 pub struct Rules {
     /// The least number of distinct subjects of a published count; at least 2.
     pub k: usize,
-    /// How long after a window's end its events may be stored. Units: ms.
-    pub lateness_ms: i64,
+    /// How long after a window's end its events may be stored.
+    pub lateness: Lateness,
+    /// Most groups of an hour that are counted apart; the events of all others are in `other`. Units: groups.
+    pub groups_max: usize,
 }
 
 /// Everything that begins before is published. Units: ms since the epoch.
@@ -83,6 +94,8 @@ pub struct Event<'e> {
 pub enum Outcome {
     /// It is counted.
     Counted,
+    /// It is counted with others: its hour has too many groups.
+    Folded,
     /// It was counted before.
     Duplicate,
     /// It came too late for its day.
@@ -97,11 +110,21 @@ impl Outcome {
     pub fn as_str(self) -> &'static str {
         match self {
             Outcome::Counted => "counted",
+            Outcome::Folded => "folded",
             Outcome::Duplicate => "duplicate",
             Outcome::Late => "late",
             Outcome::Published => "published",
         }
     }
+}
+
+/// What a commit stands on in one partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The next offset that had not been read.
+    pub read: i64,
+    /// How many values had been read from the committed offset up to there.
+    pub records: u64,
 }
 
 /// One partition of the input.
@@ -110,8 +133,45 @@ struct Partition {
     read_until_ms: i64,
     /// The next offset.
     next: i64,
-    /// The first offset that each open day needs.
-    first: BTreeMap<i64, i64>,
+    /// Values that were read.
+    records: u64,
+    /// The first offset that each open day needs, and the values that were read before it.
+    first: BTreeMap<i64, (i64, u64)>,
+    /// What the commit that reading began from stood on, until that is found to be there, or not.
+    unproven: Option<Held>,
+    /// Late events before this offset may have been counted before.
+    doubted_until: i64,
+}
+
+impl Partition {
+    fn new(next: i64, held: Option<Held>) -> Partition {
+        let unproven = held.filter(|held| held.read > next);
+        Partition { read_until_ms: i64::MIN, next, records: 0, first: BTreeMap::new(), unproven, doubted_until: i64::MIN }
+    }
+
+    /// Reading has come to an offset. Returns whether what was to be there is; nothing while that is open, or has been told.
+    fn proves(&mut self, next: i64) -> Option<bool> {
+        let held = self.unproven.filter(|held| next >= held.read)?;
+        self.unproven = None;
+        let whole = self.records >= held.records;
+        if !whole {
+            self.doubted_until = i64::MAX;
+        }
+        Some(whole)
+    }
+
+    fn needed(&self) -> (i64, u64) {
+        self.first.values().min().copied().unwrap_or((self.next, self.records))
+    }
+}
+
+/// Whether a late event may have been counted by a process before, and its first version be gone.
+#[derive(Clone, Copy)]
+enum Doubt {
+    None,
+    /// That will be known later.
+    Open,
+    Certain,
 }
 
 /// One tenant's open windows.
@@ -124,11 +184,11 @@ pub struct Aggregate {
 }
 
 impl Aggregate {
-    /// Goes on where `until` and `next`, the offset of each partition, say.
+    /// Goes on where `until` and `next` say: of each partition the offset, and what the commit stands on.
     #[must_use]
-    pub fn new(rules: Rules, until: Until, next: &[i64]) -> Aggregate {
-        let partition = |next: &i64| Partition { read_until_ms: i64::MIN, next: *next, first: BTreeMap::new() };
-        Aggregate { rules, until, days: BTreeMap::new(), partitions: next.iter().map(partition).collect(), group: Vec::new() }
+    pub fn new(rules: Rules, until: Until, next: &[(i64, Option<Held>)]) -> Aggregate {
+        let partitions = next.iter().map(|(next, held)| Partition::new(*next, *held)).collect();
+        Aggregate { rules, until, days: BTreeMap::new(), partitions, group: Vec::new() }
     }
 
     /// Takes a cell back in that was published before. Those of closed days are passed over.
@@ -142,19 +202,34 @@ impl Aggregate {
 
     /// Counts one event. `stored_at_ms`: the broker's time of it. Units: ms since the epoch.
     pub fn take(&mut self, partition: usize, offset: i64, stored_at_ms: i64, event: &Event<'_>) -> Outcome {
+        self.came_to(partition, offset);
+        let doubt = self.partitions.get_mut(partition).map_or(Doubt::None, |p| {
+            p.records += 1;
+            match p.unproven {
+                Some(_) => Doubt::Open,
+                None if offset < p.doubted_until => Doubt::Certain,
+                None => Doubt::None,
+            }
+        });
         if event.occurred_at_ms.unsigned_abs() > TIME_MS_MAX {
             return Outcome::Late;
         }
         let (hour_ms, day_ms) = (Window::Hour.start_ms(event.occurred_at_ms), Window::Day.start_ms(event.occurred_at_ms));
-        let on_time = |window: Window, start_ms: i64| stored_at_ms <= start_ms + window.length_ms() + self.rules.lateness_ms;
+        let lateness_ms = self.rules.lateness.of_ms(day_ms);
+        let on_time = |window: Window, start_ms: i64| stored_at_ms <= start_ms + window.length_ms() + lateness_ms;
         if !on_time(Window::Day, day_ms) {
             return Outcome::Late;
         }
         if day_ms < self.until.days_ms {
             return Outcome::Published;
         }
-        let on_time = on_time(Window::Hour, hour_ms);
-        let is_closed = hour_ms < self.until.hours_ms;
+        let arrival = match (on_time(Window::Hour, hour_ms), doubt) {
+            (true, _) if hour_ms < self.until.hours_ms => Arrival::Again,
+            (true, _) => Arrival::OnTime,
+            (false, Doubt::None) => Arrival::Late,
+            (false, Doubt::Open) => Arrival::Unproven(partition),
+            (false, Doubt::Certain) => return Outcome::Late,
+        };
         let day = self.days.entry(day_ms).or_insert_with(|| Day::new(day_ms));
         if !day.is_new(event.key) {
             return Outcome::Duplicate;
@@ -162,15 +237,24 @@ impl Aggregate {
         write_group(event.group, &mut self.group);
         let value = event.value.map(|(currency, amount)| (if currency.is_empty() { NO_CURRENCY } else { currency }, amount));
         let counted = Counted { subject: event.subject, value };
-        day.add(hour_ms, is_closed, on_time, &self.group, &counted, self.rules.k);
+        let alone = day.add(hour_ms, arrival, &self.group, &counted, &self.rules);
         if let Some(p) = self.partitions.get_mut(partition) {
-            p.first.entry(day_ms).or_insert(offset);
+            p.first.entry(day_ms).or_insert((offset, p.records - 1));
         }
-        Outcome::Counted
+        if alone { Outcome::Counted } else { Outcome::Folded }
+    }
+
+    /// Judges what a commit stood on, once reading is past it.
+    fn came_to(&mut self, partition: usize, next: i64) {
+        let Some(whole) = self.partitions.get_mut(partition).and_then(|p| p.proves(next)) else { return };
+        for day in self.days.values_mut() {
+            day.prove(partition, whole, &self.rules);
+        }
     }
 
     /// A record, whatever it was, has been read. Units: ms since the epoch.
     pub fn passed(&mut self, partition: usize, offset: i64, stored_at_ms: i64) {
+        self.came_to(partition, offset + 1);
         if let Some(p) = self.partitions.get_mut(partition) {
             p.next = p.next.max(offset + 1);
             p.read_until_ms = p.read_until_ms.max(stored_at_ms);
@@ -179,6 +263,7 @@ impl Aggregate {
 
     /// A partition was seen to hold nothing from `next` on that was stored before this. Units: ms since the epoch.
     pub fn nothing_before(&mut self, partition: usize, next: i64, read_until_ms: i64) {
+        self.came_to(partition, next);
         if let Some(p) = self.partitions.get_mut(partition) {
             p.next = p.next.max(next);
             p.read_until_ms = p.read_until_ms.max(read_until_ms);
@@ -191,20 +276,40 @@ impl Aggregate {
         self.partitions.get(partition).map_or(i64::MIN, |p| p.read_until_ms)
     }
 
+    /// Whether records are gone that published numbers stand on, and it is to be told where the log ended then, see [`Aggregate::doubt_until`].
+    #[must_use]
+    pub fn doubts(&self, partition: usize) -> bool {
+        self.partitions.get(partition).is_some_and(|p| p.doubted_until == i64::MAX)
+    }
+
+    /// Late events from this offset on were stored after what is left had been read: they are counted again.
+    pub fn doubt_until(&mut self, partition: usize, offset: i64) {
+        if let Some(p) = self.partitions.get_mut(partition) {
+            p.doubted_until = offset;
+        }
+    }
+
+    /// Up to when windows are closed where everything has been read that was stored before a time. Units: ms since the epoch.
+    #[must_use]
+    pub fn due_ms(&self, window: Window, read_until_ms: i64) -> i64 {
+        self.rules.lateness.due_ms(window, read_until_ms)
+    }
+
     /// Closes the windows that are due: what is published of them, hours before days. It counts as published from now on.
     pub fn close(&mut self) -> Vec<Cell> {
         let least = self.partitions.iter().map(|p| p.read_until_ms).min();
         let Some(read_until_ms) = least.filter(|ms| ms.unsigned_abs() <= TIME_MS_MAX) else { return Vec::new() };
-        // A window is closed once something stored *after* its end and the lateness has been seen everywhere.
-        let due_ms = read_until_ms.saturating_sub(self.rules.lateness_ms).saturating_sub(1);
-        let k = self.rules.k;
-        self.until.hours_ms = self.until.hours_ms.max(Window::Hour.start_ms(due_ms));
+        if self.partitions.iter().any(|p| p.unproven.is_some()) {
+            return Vec::new();
+        }
+        let rules = self.rules;
+        self.until.hours_ms = self.until.hours_ms.max(self.due_ms(Window::Hour, read_until_ms));
         let hours_ms = self.until.hours_ms;
-        let mut cells: Vec<Cell> = self.days.values_mut().flat_map(|day| day.close_hours(hours_ms, k)).collect();
-        self.until.days_ms = self.until.days_ms.max(Window::Day.start_ms(due_ms));
+        let mut cells: Vec<Cell> = self.days.values_mut().flat_map(|day| day.close_hours(hours_ms, &rules)).collect();
+        self.until.days_ms = self.until.days_ms.max(self.due_ms(Window::Day, read_until_ms));
         let open = self.days.split_off(&self.until.days_ms);
         for (_, day) in std::mem::replace(&mut self.days, open) {
-            cells.extend(day.close(k));
+            cells.extend(day.close(rules.k));
         }
         for p in &mut self.partitions {
             p.first = p.first.split_off(&self.until.days_ms);
@@ -218,10 +323,12 @@ impl Aggregate {
         self.until
     }
 
-    /// From which offset on a partition must be read again if this process dies now.
+    /// From which offset on a partition must be read again if this process dies now, and what stands on it.
     #[must_use]
-    pub fn needed(&self, partition: usize) -> i64 {
-        self.partitions.get(partition).map_or(0, |p| p.first.values().min().map_or(p.next, |first| *first))
+    pub fn needed(&self, partition: usize) -> (i64, Held) {
+        let Some(p) = self.partitions.get(partition) else { return (0, Held::default()) };
+        let (offset, before) = p.needed();
+        (offset, Held { read: p.next, records: p.records - before })
     }
 
     /// How many days are open.

@@ -1,6 +1,6 @@
 //! The aggregates against a model that knows every set of events, and an attacker who has all published numbers.
 
-use super::aggregate::{Aggregate, Event, Outcome, Rules, Until};
+use super::aggregate::{Aggregate, Event, Held, Lateness, Outcome, Rules, Until};
 use super::cell::{Cell, Group, Window, time_text};
 use super::money::Micros;
 use super::subjects::Subject;
@@ -10,6 +10,11 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 const LATENESS_MS: i64 = HOUR_MS;
+
+fn rules(k: usize) -> Rules {
+    Rules { k, lateness: Lateness::of_all(LATENESS_MS), groups_max: 100 }
+}
+
 /// Later than every window.
 const THE_END_MS: i64 = 100 * DAY_MS;
 
@@ -140,12 +145,13 @@ fn naive(rows: &[Row], k: usize) -> Published {
 }
 
 /// Runs the aggregate over partitions, which are read in turns of `turn` rows; it dies after every `dies` turns and goes on as a new process does.
-fn run(partitions: &[Vec<Row>], k: usize, turn: usize, dies: usize) -> Vec<Cell> {
-    let rules = Rules { k, lateness_ms: LATENESS_MS };
-    let mut aggregate = Aggregate::new(rules, Until::NOTHING, &[0, 0]);
+/// `cleans`: while it is dead, the cleaner takes the versions of a key that are not the newest.
+fn run(partitions: &[Vec<Row>], rules: Rules, turn: usize, dies: usize, cleans: bool) -> Vec<Cell> {
+    let mut aggregate = Aggregate::new(rules, Until::NOTHING, &[(0, None), (0, None)]);
     let mut next = [0usize, 0];
+    let mut gone: BTreeSet<(usize, usize)> = BTreeSet::new();
     let mut published: Vec<Cell> = Vec::new();
-    let mut committed = (Until::NOTHING, [0i64, 0]);
+    let mut committed = (Until::NOTHING, [(0i64, None::<Held>); 2]);
     // Of two partitions the one that was stored earlier is read first, give or take a turn.
     let mut turns = 0;
     let mut deaths = 0;
@@ -153,25 +159,34 @@ fn run(partitions: &[Vec<Row>], k: usize, turn: usize, dies: usize) -> Vec<Cell>
         let which = turns % 2;
         for _ in 0..turn {
             let Some(row) = partitions[which].get(next[which]) else { break };
-            aggregate.take(which, next[which] as i64, row.stored_at_ms, &row.event());
-            aggregate.passed(which, next[which] as i64, row.stored_at_ms);
+            if !gone.contains(&(which, next[which])) {
+                aggregate.take(which, next[which] as i64, row.stored_at_ms, &row.event());
+                aggregate.passed(which, next[which] as i64, row.stored_at_ms);
+            }
             next[which] += 1;
         }
         turns += 1;
         let cells = aggregate.close();
+        if aggregate.doubts(which) {
+            aggregate.doubt_until(which, partitions[which].len() as i64);
+        }
         if !cells.is_empty() {
             published.extend(cells);
-            committed = (aggregate.until(), [aggregate.needed(0), aggregate.needed(1)]);
+            committed = (aggregate.until(), [0, 1].map(|p| aggregate.needed(p)).map(|(offset, held)| (offset, Some(held))));
         }
         if dies > 0 && turns % dies == 0 && deaths < 20 {
             deaths += 1;
             aggregate = Aggregate::new(rules, committed.0, &committed.1);
             published.iter().for_each(|cell| aggregate.restore(cell));
-            next = committed.1.map(|n| n as usize);
+            next = committed.1.map(|(n, _)| n as usize);
+            for (p, rows) in partitions.iter().enumerate().filter(|_| cleans) {
+                let newest: BTreeMap<u64, usize> = rows.iter().enumerate().map(|(i, row)| (row.key, i)).collect();
+                gone.extend(rows.iter().enumerate().filter(|(i, row)| newest[&row.key] != *i).map(|(i, _)| (p, i)));
+            }
         }
     }
-    for partition in 0..2 {
-        aggregate.nothing_before(partition, 0, THE_END_MS);
+    for (partition, rows) in partitions.iter().enumerate() {
+        aggregate.nothing_before(partition, rows.len() as i64, THE_END_MS);
     }
     published.extend(aggregate.close());
     assert_eq!(aggregate.open_days(), 0);
@@ -240,8 +255,54 @@ proptest! {
     ) {
         let rows: Vec<Row> = partitions.iter().flatten().cloned().collect();
         let want = numbers(&naive(&rows, k), &rows);
-        let have = as_numbers(run(&partitions, k, turn, dies));
+        let have = as_numbers(run(&partitions, rules(k), turn, dies, false));
         prop_assert_eq!(have, want);
+    }
+
+    #[test]
+    fn what_the_cleaner_takes_while_it_is_dead_makes_no_event_count_twice(
+        partitions in partitions(), k in 2usize..4, turn in 1usize..20, dies in 1usize..6,
+    ) {
+        let mut keys: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+        for row in partitions.iter().flatten() {
+            keys.entry(time_text(Window::Day.start_ms(row.occurred_at_ms))).or_default().insert(row.key);
+        }
+        let cells = run(&partitions, rules(k), turn, dies, true);
+        let mut days: BTreeMap<String, u64> = BTreeMap::new();
+        for cell in cells.iter().filter(|c| c.window == Window::Day) {
+            *days.entry(cell.start.clone()).or_default() += cell.events;
+        }
+        for (day, events) in days {
+            prop_assert!(events <= keys[&day].len() as u64, "{}: {}", day, events);
+        }
+        as_numbers(cells);
+    }
+
+    #[test]
+    fn too_many_groups_are_counted_together_and_nobody_is_lost_or_shown(
+        partitions in partitions(), k in 2usize..4, turn in 1usize..20, dies in 0usize..6,
+    ) {
+        let few = Rules { groups_max: 1, ..rules(k) };
+        let cells = run(&partitions, few, turn, dies, false);
+        let mut groups: BTreeMap<String, usize> = BTreeMap::new();
+        let mut hours: BTreeMap<String, u64> = BTreeMap::new();
+        let mut days: BTreeMap<String, u64> = BTreeMap::new();
+        for cell in &cells {
+            prop_assert!(cell.subjects >= k as u64);
+            let day = time_text(Window::Day.start_ms(cell.start_ms().unwrap()));
+            match cell.window {
+                Window::Hour => {
+                    *groups.entry(cell.start.clone()).or_default() += usize::from(cell.group.is_some());
+                    *hours.entry(day).or_default() += cell.events;
+                }
+                Window::Day => *days.entry(day).or_default() += cell.events,
+            }
+        }
+        prop_assert!(groups.values().all(|n| *n <= 1), "{:?}", cells);
+        for (day, events) in hours {
+            prop_assert!(days[&day] >= events, "a day has its hours");
+        }
+        as_numbers(cells);
     }
 
     #[test]
@@ -288,16 +349,16 @@ fn feed(aggregate: &mut Aggregate, rows: &[Row]) {
 
 #[test]
 fn an_erasure_between_the_hour_and_the_day_leaves_no_trace() {
-    let rules = Rules { k: 3, lateness_ms: LATENESS_MS };
+    let rules = rules(3);
     let rows: Vec<Row> = (1..=3).map(|n| row(n, 0, n, 0, n as u8)).collect();
-    let mut aggregate = Aggregate::new(rules, Until::NOTHING, &[0]);
+    let mut aggregate = Aggregate::new(rules, Until::NOTHING, &[(0, None)]);
     feed(&mut aggregate, &rows);
     aggregate.nothing_before(0, 3, 3 * HOUR_MS);
     let hours = aggregate.close();
     assert_eq!((hours.len(), hours[0].events, hours[0].values[0].sum.as_str()), (1, 3, "0.000006"));
     // The second of them is erased, and the process dies: the day is read again without her, back to its first event.
-    assert_eq!(aggregate.needed(0), 0);
-    let mut next = Aggregate::new(rules, aggregate.until(), &[0]);
+    assert_eq!(aggregate.needed(0), (0, Held { read: 3, records: 3 }));
+    let mut next = Aggregate::new(rules, aggregate.until(), &[(0, None)]);
     next.restore(&hours[0]);
     feed(&mut next, &[rows[0].clone(), rows[2].clone()]);
     next.nothing_before(0, 3, 3 * DAY_MS);
@@ -309,10 +370,10 @@ fn an_erasure_between_the_hour_and_the_day_leaves_no_trace() {
 
 #[test]
 fn one_more_person_than_the_hour_is_not_told_by_the_day() {
-    let rules = Rules { k: 3, lateness_ms: LATENESS_MS };
+    let rules = rules(3);
     let mut rows: Vec<Row> = (1..=3).map(|n| row(n, 0, n, 0, 1)).collect();
     rows.push(row(4, 1, 4, 0, 100));
-    let mut aggregate = Aggregate::new(rules, Until::NOTHING, &[0]);
+    let mut aggregate = Aggregate::new(rules, Until::NOTHING, &[(0, None)]);
     feed(&mut aggregate, &rows);
     aggregate.nothing_before(0, 4, 3 * DAY_MS);
     let cells = aggregate.close();
@@ -322,8 +383,8 @@ fn one_more_person_than_the_hour_is_not_told_by_the_day() {
 
 #[test]
 fn late_is_what_the_record_says() {
-    let rules = Rules { k: 2, lateness_ms: LATENESS_MS };
-    let mut aggregate = Aggregate::new(rules, Until::NOTHING, &[0]);
+    let rules = rules(2);
+    let mut aggregate = Aggregate::new(rules, Until::NOTHING, &[(0, None)]);
     let late = |stored_at_ms| Row { stored_at_ms, ..row(1, 0, 1, 0, 1) };
     assert_eq!(aggregate.take(0, 0, DAY_MS + HOUR_MS + 1, &late(0).event()), Outcome::Late);
     assert_eq!(aggregate.take(0, 0, DAY_MS + HOUR_MS, &late(0).event()), Outcome::Counted);
@@ -332,5 +393,76 @@ fn late_is_what_the_record_says() {
     assert!(aggregate.close().is_empty());
     assert_eq!(aggregate.take(0, 1, 0, &late(0).event()), Outcome::Published);
     assert_eq!(aggregate.take(0, 1, 0, &Row { occurred_at_ms: i64::MIN, ..late(0) }.event()), Outcome::Late);
-    assert_eq!(aggregate.needed(0), 2);
+    assert_eq!(aggregate.needed(0).0, 2);
+}
+
+/// Three people in an hour that is published; one of their events comes again, too late for the hour, and the cleaner takes its first version.
+fn replayed(left: impl Fn(&Row) -> bool, late: &[Row]) -> Vec<(Window, u64)> {
+    let rules = rules(3);
+    let rows: Vec<Row> = (1..=3).map(|n| row(n, 0, n, 0, n as u8)).collect();
+    let mut aggregate = Aggregate::new(rules, Until::NOTHING, &[(0, None)]);
+    feed(&mut aggregate, &rows);
+    aggregate.nothing_before(0, 3, 3 * HOUR_MS);
+    let hours = aggregate.close();
+    let (offset, held) = aggregate.needed(0);
+    let mut next = Aggregate::new(rules, aggregate.until(), &[(offset, Some(held))]);
+    hours.iter().for_each(|cell| next.restore(cell));
+    for (offset, row) in rows.iter().chain(late).enumerate().filter(|(_, row)| row.stored_at_ms > HOUR_MS || left(row)) {
+        next.take(0, offset as i64, row.stored_at_ms, &row.event());
+        next.passed(0, offset as i64, row.stored_at_ms);
+        if next.doubts(0) {
+            next.doubt_until(0, 6);
+        }
+    }
+    next.nothing_before(0, 9, 3 * DAY_MS);
+    next.close().into_iter().chain(hours).map(|c| (c.window, c.events)).collect()
+}
+
+#[test]
+fn a_replay_whose_first_version_was_compacted_counts_once() {
+    let late = |key: u64| Row { stored_at_ms: 5 * HOUR_MS, ..row(key, 0, key, 0, 1) };
+    let all = [late(1), late(2), late(3)];
+    assert_eq!(replayed(|_| true, &all), [(Window::Day, 3), (Window::Hour, 3)]);
+    assert_eq!(replayed(|row| row.key != 2, &all), [(Window::Day, 3), (Window::Hour, 3)], "one of them would do");
+    assert_eq!(replayed(|_| false, &all), [(Window::Day, 3), (Window::Hour, 3)]);
+    let new = [late(4), late(5), late(6)];
+    assert_eq!(replayed(|_| true, &new), [(Window::Day, 6), (Window::Hour, 3)]);
+    assert_eq!(replayed(|_| false, &new), [(Window::Day, 3), (Window::Hour, 3)], "nobody knows any more that they are new");
+    let later: Vec<Row> = all.iter().cloned().chain((7..10).map(late)).collect();
+    assert_eq!(replayed(|_| false, &later), [(Window::Day, 6), (Window::Hour, 3)], "what came after that is known again");
+}
+
+#[test]
+fn a_shorter_lateness_does_not_count_the_hours_of_a_begun_day_again() {
+    let day = |wanted_ms: i64| {
+        let long = rules(3);
+        let rows: Vec<Row> = (1..=3).map(|n| Row { stored_at_ms: HOUR_MS + HOUR_MS / 2, ..row(n, 0, n, 0, 1) }).collect();
+        let mut aggregate = Aggregate::new(long, Until::NOTHING, &[(0, None)]);
+        feed(&mut aggregate, &rows);
+        aggregate.nothing_before(0, 3, 3 * HOUR_MS);
+        let hours = aggregate.close();
+        let lateness = long.lateness.changed(wanted_ms, aggregate.until().hours_ms);
+        let (offset, held) = aggregate.needed(0);
+        let mut next = Aggregate::new(Rules { lateness, ..long }, aggregate.until(), &[(offset, Some(held))]);
+        hours.iter().for_each(|cell| next.restore(cell));
+        feed(&mut next, &rows);
+        next.nothing_before(0, 3, 3 * DAY_MS);
+        next.close().iter().map(|c| c.events).collect::<Vec<_>>()
+    };
+    assert_eq!(day(60_000), [3]);
+    assert_eq!(day(9 * HOUR_MS), [3]);
+}
+
+#[test]
+fn a_larger_k_does_not_claim_more_of_a_day_than_its_hours_kept() {
+    let rows: Vec<Row> = (1..=3).map(|n| row(n, 0, n, 0, 1)).collect();
+    let mut aggregate = Aggregate::new(rules(3), Until::NOTHING, &[(0, None)]);
+    feed(&mut aggregate, &rows);
+    aggregate.nothing_before(0, 3, 3 * HOUR_MS);
+    let hours = aggregate.close();
+    let mut next = Aggregate::new(rules(5), aggregate.until(), &[(0, None)]);
+    hours.iter().for_each(|cell| next.restore(cell));
+    feed(&mut next, &rows);
+    next.nothing_before(0, 3, 3 * DAY_MS);
+    assert_eq!(next.close().iter().map(|c| (c.events, c.k)).collect::<Vec<_>>(), [(3, 3)]);
 }

@@ -1,5 +1,6 @@
 //! One UTC day and its hours: what is counted, and which unions of it may be shown. The argument is in `aggregate`.
 
+use crate::derive::aggregate::Rules;
 use crate::derive::cell::{Cell, Group, GroupBytes, Sum, Window, time_text};
 use crate::derive::money::Micros;
 use crate::derive::subjects::{Subject, Subjects};
@@ -14,6 +15,19 @@ pub(super) struct Counted<'e> {
     /// Nobody, of an anonymous event.
     pub subject: Option<Subject>,
     pub value: Option<(&'e str, Micros)>,
+}
+
+/// How an event came to its hour.
+#[derive(Clone, Copy)]
+pub(super) enum Arrival {
+    /// The hour is open.
+    OnTime,
+    /// The hour is closed, and the event was on time: it is read again.
+    Again,
+    /// Too late for the hour.
+    Late,
+    /// Too late for the hour; whether it was counted before will be known once a partition has been read further.
+    Unproven(usize),
 }
 
 /// Values of one currency, and whose they are.
@@ -93,6 +107,8 @@ struct GroupDay {
     unsummed: Monies,
     /// Events that no hour showed.
     rest: Part,
+    /// The least `k` of a published hour, where that was less than now.
+    k_least: Option<u64>,
 }
 
 impl GroupDay {
@@ -106,6 +122,7 @@ impl GroupDay {
 
     fn restore(&mut self, cell: &Cell) {
         self.events += cell.events;
+        self.k_least = Some(self.k_least.map_or(cell.k, |least| least.min(cell.k)));
         self.subjects_least = self.subjects_least.max(cell.subjects);
         for (currency, sum) in cell.sums() {
             let total = self.sums.entry(currency).or_default();
@@ -137,10 +154,21 @@ impl GroupDay {
 
 /// An hour: open, or what was published of it.
 enum Hour {
-    Open(BTreeMap<GroupBytes, Part>),
+    Open(Open),
     /// Currencies with a published sum, by group; no group: `other`.
     Closed(BTreeMap<Option<GroupBytes>, BTreeSet<Box<str>>>),
 }
+
+/// What an open hour has counted.
+#[derive(Default)]
+struct Open {
+    groups: BTreeMap<GroupBytes, Part>,
+    /// All groups that came when there were too many.
+    crowd: Part,
+}
+
+/// Events by group; no group: those that came when there were too many.
+type Waiting = BTreeMap<Option<GroupBytes>, Part>;
 
 /// One day. No `Debug`: it holds hashes of people.
 #[derive(Default)]
@@ -149,6 +177,8 @@ pub(super) struct Day {
     hours: BTreeMap<i64, Hour>,
     groups: BTreeMap<GroupBytes, GroupDay>,
     other: GroupDay,
+    /// Late events that may have been counted before, by partition.
+    unproven: BTreeMap<usize, Waiting>,
     /// Hashes of the keys that were counted.
     seen: HashSet<u64>,
 }
@@ -163,25 +193,47 @@ impl Day {
         self.seen.insert(key)
     }
 
-    /// Counts an event of an hour that is open; or, of one that is closed, remembers whose it was. `on_time`: for its hour.
-    pub fn add(&mut self, hour_ms: i64, is_closed: bool, on_time: bool, group: &[u8], event: &Counted<'_>, k: usize) {
-        if !on_time {
-            return self.group(group).rest.add(event, k);
-        }
-        let empty = || if is_closed { Hour::Closed(BTreeMap::new()) } else { Hour::Open(BTreeMap::new()) };
+    /// Counts an event of an hour that is open; or, of one that is closed, remembers whose it was. Returns whether its group is counted apart.
+    pub fn add(&mut self, hour_ms: i64, arrival: Arrival, group: &[u8], event: &Counted<'_>, rules: &Rules) -> bool {
+        let k = rules.k;
+        let is_closed = match arrival {
+            Arrival::OnTime => false,
+            Arrival::Again => true,
+            Arrival::Late => {
+                self.rest(group, rules).rest.add(event, k);
+                return true;
+            }
+            Arrival::Unproven(partition) => {
+                let waiting = self.unproven.entry(partition).or_default();
+                let key = Some(GroupBytes::from(group));
+                let key = if waiting.len() < rules.groups_max || waiting.contains_key(&key) { key } else { None };
+                waiting.entry(key).or_default().add(event, k);
+                return true;
+            }
+        };
+        let empty = || if is_closed { Hour::Closed(BTreeMap::new()) } else { Hour::Open(Open::default()) };
         match self.hours.entry(hour_ms).or_insert_with(empty) {
-            Hour::Open(parts) => match parts.get_mut(group) {
-                Some(part) => part.add(event, k),
-                None => parts.entry(group.into()).or_default().add(event, k),
-            },
+            Hour::Open(open) => {
+                if let Some(part) = open.groups.get_mut(group) {
+                    part.add(event, k);
+                } else if open.groups.len() < rules.groups_max {
+                    open.groups.entry(group.into()).or_default().add(event, k);
+                } else {
+                    open.crowd.add(event, k);
+                    return false;
+                }
+            }
             Hour::Closed(published) => {
                 let key = Some(GroupBytes::from(group));
                 let (currencies, is_other) = match (published.get(&key), published.get(&None)) {
                     (Some(currencies), _) => (currencies.clone(), false),
                     (None, Some(currencies)) => (currencies.clone(), true),
-                    (None, None) => return self.group(group).rest.add(event, k),
+                    (None, None) => {
+                        self.rest(group, rules).rest.add(event, k);
+                        return true;
+                    }
                 };
-                let shown = if is_other { &mut self.other } else { self.group(group) };
+                let shown = if is_other { &mut self.other } else { self.groups.entry(group.into()).or_default() };
                 // Its count is in the published number. The value may not be.
                 if let Some(subject) = event.subject {
                     shown.subjects.add(subject, k);
@@ -191,14 +243,30 @@ impl Day {
                 }
             }
         }
+        true
     }
 
-    fn group(&mut self, group: &[u8]) -> &mut GroupDay {
+    /// Where the rest of a group goes; that of groups that came when there were too many goes to `other`.
+    fn rest(&mut self, group: &[u8], rules: &Rules) -> &mut GroupDay {
         if !self.groups.contains_key(group) {
+            if self.groups.len() >= rules.groups_max {
+                return &mut self.other;
+            }
             self.groups.insert(group.into(), GroupDay::default());
         }
         // Just inserted; `other` stands in for what cannot be.
         self.groups.get_mut(group).unwrap_or(&mut self.other)
+    }
+
+    /// Late events of a partition were not counted before; or, if that is not certain, are counted no more.
+    pub fn prove(&mut self, partition: usize, certain: bool, rules: &Rules) {
+        for (group, part) in self.unproven.remove(&partition).filter(|_| certain).into_iter().flatten() {
+            let to = match group {
+                Some(group) => self.rest(&group, rules),
+                None => &mut self.other,
+            };
+            to.rest.add_all(&part, rules.k);
+        }
     }
 
     /// Takes an hour's cell back in that an earlier process published.
@@ -206,7 +274,7 @@ impl Day {
         let key = cell.group.as_ref().map(Group::bytes);
         match &key {
             None => self.other.restore(cell),
-            Some(group) => self.group(group).restore(cell),
+            Some(group) => self.groups.entry(group.clone()).or_default().restore(cell),
         }
         if let Hour::Closed(published) = self.hours.entry(hour_ms).or_insert_with(|| Hour::Closed(BTreeMap::new())) {
             published.insert(key, cell.sums().into_keys().collect());
@@ -214,17 +282,18 @@ impl Day {
     }
 
     /// Closes the hours that end up to `until_ms`, and tells what may be shown of them.
-    pub fn close_hours(&mut self, until_ms: i64, k: usize) -> Vec<Cell> {
+    pub fn close_hours(&mut self, until_ms: i64, rules: &Rules) -> Vec<Cell> {
         let due = |(start, hour): (&i64, &Hour)| {
             (*start + Window::Hour.length_ms() <= until_ms && matches!(hour, Hour::Open(_))).then_some(*start)
         };
         let due: Vec<i64> = self.hours.iter().filter_map(due).collect();
-        due.into_iter().flat_map(|start| self.close_hour(start, k)).collect()
+        due.into_iter().flat_map(|start| self.close_hour(start, rules)).collect()
     }
 
-    fn close_hour(&mut self, start: i64, k: usize) -> Vec<Cell> {
-        let Some(Hour::Open(parts)) = self.hours.insert(start, Hour::Closed(BTreeMap::new())) else { return Vec::new() };
-        let (large, small): (Vec<_>, Vec<_>) = parts.into_iter().partition(|(_, part)| part.subjects.at_least(k));
+    fn close_hour(&mut self, start: i64, rules: &Rules) -> Vec<Cell> {
+        let k = rules.k;
+        let Some(Hour::Open(open)) = self.hours.insert(start, Hour::Closed(BTreeMap::new())) else { return Vec::new() };
+        let (large, small): (Vec<_>, Vec<_>) = open.groups.into_iter().partition(|(_, part)| part.subjects.at_least(k));
         let mut cells = Vec::new();
         let mut published = BTreeMap::new();
         let mut publish = |key: Option<GroupBytes>, part: &Part, to: &mut GroupDay| {
@@ -236,14 +305,15 @@ impl Day {
         for (group, part) in large {
             publish(Some(group.clone()), &part, self.groups.entry(group).or_default());
         }
-        let mut folded = Part::default();
+        let mut folded = open.crowd.clone();
         small.iter().for_each(|(_, part)| folded.add_all(part, k));
         if folded.subjects.at_least(k) {
             publish(None, &folded, &mut self.other);
         } else {
             for (group, part) in &small {
-                self.group(group).rest.add_all(part, k);
+                self.rest(group, rules).rest.add_all(part, k);
             }
+            self.other.rest.add_all(&open.crowd, k);
         }
         self.hours.insert(start, Hour::Closed(published));
         cells
@@ -254,16 +324,20 @@ impl Day {
         let mut cells = Vec::new();
         let mut left_over = Part::default();
         for (group, day) in self.groups {
+            let of_hours = day.k_least;
             let (shown, least, left) = day.close(k);
             if let Some(part) = shown {
-                cells.push(cell(Window::Day, self.start_ms, Some(&group), &part, least, k, false));
+                let shown = cell(Window::Day, self.start_ms, Some(&group), &part, least, k, false);
+                cells.push(Cell { k: of_hours.map_or(shown.k, |of| of.min(shown.k)), ..shown });
             }
             left.iter().for_each(|part| left_over.add_all(part, k));
         }
         let mut other = self.other;
         other.rest.add_all(&left_over, k);
+        let of_hours = other.k_least;
         if let (Some(part), least, _) = other.close(k) {
-            cells.push(cell(Window::Day, self.start_ms, None, &part, least, k, false));
+            let shown = cell(Window::Day, self.start_ms, None, &part, least, k, false);
+            cells.push(Cell { k: of_hours.map_or(shown.k, |of| of.min(shown.k)), ..shown });
         }
         cells
     }

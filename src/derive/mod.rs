@@ -5,6 +5,7 @@ mod avro;
 pub mod benchmark;
 pub mod cell;
 pub mod day;
+pub mod lateness;
 pub mod money;
 pub mod record;
 pub mod session;

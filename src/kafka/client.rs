@@ -51,10 +51,11 @@ impl Fault {
         }
     }
 
-    /// An error outside of a transaction.
+    /// An error outside of a transaction. Brokers that are away, or choose a leader, may be back when they are asked again.
     #[must_use]
     pub fn of_request(step: &str, error: &KafkaError) -> Fault {
-        Fault::Stop(format!("{step}: {error}"))
+        let text = format!("{step}: {error}");
+        if error.rdkafka_error_code().is_some_and(is_passing) { Fault::Retry(text) } else { Fault::Stop(text) }
     }
 }
 
@@ -85,12 +86,39 @@ pub fn is_missing_right(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// Whether an error says that brokers are away, or not ready yet.
+#[must_use]
+pub fn is_passing(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::MessageTimedOut
+            | Code::TimedOutQueue
+            | Code::Resolve
+            | Code::WaitingForCoordinator
+            | Code::NetworkException
+            | Code::BrokerNotAvailable
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::OffsetNotAvailable
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::NotEnoughReplicas
+            | Code::ConcurrentTransactions
+    )
+}
+
 /// The one line about a right that is missing, or the error as it is.
 #[must_use]
 pub fn refused(what: &str, right: &str, error: &KafkaError) -> Fault {
     match error.rdkafka_error_code() {
         Some(code) if is_missing_right(code) => Fault::Stop(format!("this user may not use {what}: grant it {right}")),
-        _ => Fault::Stop(format!("{what}: {error}")),
+        _ => Fault::of_request(what, error),
     }
 }
 
@@ -208,4 +236,18 @@ pub fn producer(config: &KafkaConfig) -> Result<ClientConfig, Fault> {
         .set("topic.metadata.propagation.max.ms", "3000")
         .set("sticky.partitioning.linger.ms", "10");
     Ok(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brokers_that_are_away_are_asked_again_and_a_refusal_stops() {
+        let of = |code| Fault::of_request("ask", &KafkaError::MetadataFetch(code));
+        assert!(matches!(of(RDKafkaErrorCode::BrokerTransportFailure), Fault::Retry(_)));
+        assert!(matches!(of(RDKafkaErrorCode::OperationTimedOut), Fault::Retry(_)));
+        assert!(matches!(of(RDKafkaErrorCode::TopicAuthorizationFailed), Fault::Stop(_)));
+        assert!(matches!(of(RDKafkaErrorCode::UnknownTopicOrPartition), Fault::Stop(_)));
+    }
 }

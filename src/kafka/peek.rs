@@ -104,7 +104,7 @@ impl Peek {
         let (mut open, mut heard) = (from.len(), Instant::now());
         while open > 0 {
             match self.consumer.poll(Duration::from_millis(100)) {
-                None if heard.elapsed() > PATIENCE => return Err(Fault::Stop("the brokers fell silent".into())),
+                None if heard.elapsed() > PATIENCE => return Err(Fault::Retry("the brokers fell silent".into())),
                 None => continue,
                 Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
                 Some(Err(e)) => tracing::debug!(error = %e, "kafka client"),

@@ -104,7 +104,7 @@ impl Admin {
                 }
                 why if left.is_zero() => {
                     let why = why.map_or_else(|| error.to_string(), |(_, why)| why.clone());
-                    return Err(Fault::Stop(format!(
+                    return Err(Fault::Retry(format!(
                         "no broker answers: {why}; check kafka.bootstrap_servers, security_protocol and the network"
                     )));
                 }

@@ -77,7 +77,7 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     (
         "lethe_aggregate_events_total",
         "counter",
-        "Events read, by tenant and outcome: counted, duplicate, late, published, null, unreadable.",
+        "Events read, by tenant and outcome: counted, folded (into `other`: too many groups), duplicate, late, published, null, unreadable.",
     ),
     ("lethe_aggregate_cells_total", "counter", "Counts published, by tenant (`-`: benchmarks)."),
     ("lethe_aggregate_open_days", "gauge", "Days that are still counted, by tenant: two around midnight, more only while it catches up."),

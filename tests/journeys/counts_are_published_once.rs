@@ -1,6 +1,7 @@
 //! Fear: a count is published twice, with different numbers, and their difference is a person; or a crash loses or doubles what was counted.
 //!
-//! Shown: two processes, the active one killed (SIGKILL), then its successor; what stands in `T.aggregates` in the end is, cell by cell, what one
+//! Shown: two processes, the active one killed (SIGKILL), then the broker for longer than a request may take, then the successor, which had
+//! gone on; what stands in `T.aggregates` in the end is, cell by cell, what one
 //! pass over all events gives, no key was ever written twice, nothing is over fewer than `k` subjects, and five tenants make a benchmark.
 
 use crate::support::config::TestConfig;
@@ -8,7 +9,7 @@ use crate::support::journey::Journey;
 use crate::support::kafka;
 use crate::support::pseudonymised::{Event, produce};
 use crate::support::wait::eventually;
-use lethe::derive::aggregate::{self, Aggregate, Rules, Until};
+use lethe::derive::aggregate::{self, Aggregate, Lateness, Rules, Until};
 use lethe::derive::cell::Cell;
 use lethe::derive::money::Micros;
 use lethe::derive::subjects::{Subject, hash};
@@ -56,8 +57,8 @@ fn events(start_ms: i64, seed: u64) -> Vec<Event> {
 
 /// What one pass gives.
 fn expected(tenant: &str, events: &[Event]) -> BTreeMap<String, Cell> {
-    let rules = Rules { k: K, lateness_ms: LATENESS_MS };
-    let mut counts = Aggregate::new(rules, Until::NOTHING, &[0; PARTITIONS as usize]);
+    let rules = Rules { k: K, lateness: Lateness::of_all(LATENESS_MS), groups_max: 1_000 };
+    let mut counts = Aggregate::new(rules, Until::NOTHING, &[(0, None); PARTITIONS as usize]);
     for event in events {
         let anonymous = event.subject.is_empty();
         let counted = aggregate::Event {
@@ -107,7 +108,7 @@ fn prepared(journey: &Journey) -> (TestConfig, Vec<String>) {
 
 #[test]
 fn killed_twice_and_every_count_is_published_once() {
-    let journey = Journey::new("every_count_is_published_once");
+    let journey = Journey::with_own_broker("every_count_is_published_once");
     let (config, tenants) = prepared(&journey);
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
     // A day that is over, and the morning after.
@@ -133,7 +134,12 @@ fn killed_twice_and_every_count_is_published_once() {
     first.kill();
     produce_until(stored_ms + 10 * HOUR_MS, stored_ms + 20 * HOUR_MS);
     eventually("the second to take over", || (count() > before).then_some(()));
+    journey.broker().kill();
+    eventually("the active one to notice", || second.stderr().contains("a turn failed").then_some(()));
+    journey.broker().restart();
+    let before = count();
     produce_until(stored_ms + 20 * HOUR_MS, i64::MAX);
+    eventually("the active one to go on", || (count() > before).then_some(()));
     // What nobody counts only says that time goes by.
     for tenant in &tenants {
         let clock = (0..20).map(|n| Event { id: format!("clock{n}"), stored_at_ms: stored_ms + 9 * DAY_MS, ..Event::default() });

@@ -1,7 +1,7 @@
 //! The process that counts: takes over from what is committed, reads, and publishes what is due.
 
 use crate::config::{Config, TenantConfig};
-use crate::derive::aggregate::{Aggregate, Event, Outcome, Rules, Until};
+use crate::derive::aggregate::{Aggregate, Event, Held, Lateness, Outcome, Rules, Until};
 use crate::derive::benchmark::Benchmarks;
 use crate::derive::cell::{Cell, Window};
 use crate::derive::record;
@@ -43,6 +43,7 @@ struct Tenant<'c> {
     aggregates: (String, u32),
     counts: Aggregate,
     committed: Until,
+    lateness: Lateness,
     outcomes: BTreeMap<&'static str, u64>,
 }
 
@@ -76,27 +77,46 @@ pub(super) struct Active<'c> {
     caught_up: bool,
 }
 
-/// What a commit's metadata says is published.
+/// What a commit's metadata says: what is published, by which lateness it was judged, and what it stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
     until: Until,
     benchmarks_ms: i64,
+    lateness: Option<Lateness>,
+    held: Option<Held>,
 }
 
 impl Mark {
     fn to_text(self) -> String {
-        format!("lethe1 hours={} days={} benchmarks={}", self.until.hours_ms, self.until.days_ms, self.benchmarks_ms)
+        let Mark { until, benchmarks_ms, lateness, held } = self;
+        let mut text = format!("lethe1 hours={} days={} benchmarks={benchmarks_ms}", until.hours_ms, until.days_ms);
+        if let Some(lateness) = lateness {
+            text.push_str(&format!(" lateness={}", lateness.to_text()));
+        }
+        if let Some(held) = held {
+            text.push_str(&format!(" read={} records={}", held.read, held.records));
+        }
+        text
     }
 
     /// Reads the text; what is not there is not published.
     fn read(text: &str) -> Mark {
-        let number = |name: &str| text.split(' ').find_map(|w| w.strip_prefix(name)?.strip_prefix('=')?.parse().ok()).unwrap_or(i64::MIN);
-        Mark { until: Until { hours_ms: number("hours"), days_ms: number("days") }, benchmarks_ms: number("benchmarks") }
+        let word = |name: &str| text.split(' ').find_map(|w| w.strip_prefix(name)?.strip_prefix('='));
+        let number = |name: &str| word(name).and_then(|n| n.parse::<i64>().ok());
+        let held = number("read").zip(word("records").and_then(|n| n.parse().ok()));
+        Mark {
+            until: Until { hours_ms: number("hours").unwrap_or(i64::MIN), days_ms: number("days").unwrap_or(i64::MIN) },
+            benchmarks_ms: number("benchmarks").unwrap_or(i64::MIN),
+            lateness: word("lateness").and_then(Lateness::read),
+            held: held.map(|(read, records)| Held { read, records }),
+        }
     }
 
+    /// What all partitions of a tenant together say.
     fn newest(self, other: Mark) -> Mark {
+        let lateness = if self.lateness.is_none() || other.until.hours_ms > self.until.hours_ms { other.lateness } else { self.lateness };
         let until = Until { hours_ms: self.until.hours_ms.max(other.until.hours_ms), days_ms: self.until.days_ms.max(other.until.days_ms) };
-        Mark { until, benchmarks_ms: self.benchmarks_ms.max(other.benchmarks_ms) }
+        Mark { until, benchmarks_ms: self.benchmarks_ms.max(other.benchmarks_ms), lateness, held: None }
     }
 }
 
@@ -118,11 +138,14 @@ impl<'c> Active<'c> {
         let mut tenants = Vec::new();
         for (i, tenant) in chosen.into_iter().enumerate() {
             let ours: Vec<Place> = places.iter().filter(|p| usize::from(p.0) == i).copied().collect();
-            let nothing = Mark { until: Until::NOTHING, benchmarks_ms };
+            let nothing = Mark { benchmarks_ms, ..Mark::read("") };
             let newest = ours.iter().filter_map(mark).fold(nothing, Mark::newest);
             benchmarks_ms = newest.benchmarks_ms;
-            let next: Vec<i64> = ours.iter().map(|p| committed.get(p).map_or(0, |(offset, _)| *offset)).collect();
-            let rules = Rules { k: config.aggregate.k, lateness_ms: config.aggregate.lateness.as_millis() as i64 };
+            let from = |p: &Place| committed.get(p).map_or((0, None), |(offset, text)| (*offset, Mark::read(text).held));
+            let next: Vec<(i64, Option<Held>)> = ours.iter().map(from).collect();
+            let lateness_ms = config.aggregate.lateness.as_millis() as i64;
+            let lateness = newest.lateness.unwrap_or(Lateness::of_all(lateness_ms)).changed(lateness_ms, newest.until.hours_ms);
+            let rules = Rules { k: config.aggregate.k, lateness, groups_max: config.aggregate.groups };
             let aggregates = tenant.topic("aggregates");
             tenants.push(Tenant {
                 config: tenant,
@@ -131,6 +154,7 @@ impl<'c> Active<'c> {
                 aggregates: (aggregates.clone(), count(&aggregates)),
                 counts: Aggregate::new(rules, newest.until, &next),
                 committed: newest.until,
+                lateness,
                 outcomes: BTreeMap::new(),
             });
         }
@@ -211,6 +235,7 @@ impl<'c> Active<'c> {
         }
         self.looked_at_ms = now_ms;
         self.look(now_ms)?;
+        self.settle_doubts()?;
         let mut chunk = OutputChunk::default();
         let mut cells_of: Vec<(usize, u64)> = Vec::new();
         let mut moved = Vec::new();
@@ -243,13 +268,17 @@ impl<'c> Active<'c> {
         let mut offsets = Vec::new();
         for i in moved {
             let tenant = &mut self.tenants[*i];
-            let mark = Mark { until: tenant.counts.until(), benchmarks_ms: self.benchmarks.until_ms() };
+            let mark = Mark {
+                until: tenant.counts.until(),
+                benchmarks_ms: self.benchmarks.until_ms(),
+                lateness: Some(tenant.lateness),
+                held: None,
+            };
             tenant.committed = mark.until;
-            offsets.extend((0..tenant.partitions as usize).map(|p| NextOffset {
-                topic: tenant.events.clone(),
-                partition: p as i32,
-                offset: tenant.counts.needed(p),
-                metadata: mark.to_text(),
+            offsets.extend((0..tenant.partitions as usize).map(|p| {
+                let (offset, held) = tenant.counts.needed(p);
+                let metadata = Mark { held: Some(held), ..mark }.to_text();
+                NextOffset { topic: tenant.events.clone(), partition: p as i32, offset, metadata }
             }));
         }
         let benchmarks = (self.config.topics.benchmarks.as_str(), self.topics.get(&self.config.topics.benchmarks).copied().unwrap_or(1));
@@ -270,10 +299,9 @@ impl<'c> Active<'c> {
         }
         for (i, tenant) in self.tenants.iter_mut().enumerate() {
             let range = (i as u16, 0)..(i as u16 + 1, 0);
-            let lateness_ms = self.config.aggregate.lateness.as_millis() as i64;
             let mut at_rest = Vec::new();
             for (place, position) in self.positions.range_mut(range.clone()) {
-                let due = |at_ms: i64| Window::Hour.start_ms(at_ms.max(0) - lateness_ms - 1);
+                let due = |at_ms: i64| tenant.counts.due_ms(Window::Hour, at_ms);
                 let waited_for = due(tenant.counts.read_until_ms(place.1 as usize)) < due(read_until_ms);
                 let rests = position.looked.replace(position.next) == Some(position.next);
                 position.at_end &= rests;
@@ -293,6 +321,24 @@ impl<'c> Active<'c> {
                 if let Some(position) = self.positions.get_mut(&(i as u16, partition)) {
                     position.at_end = at_end;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where records are gone that published counts stand on, asks where their partitions end: late events before that are counted no more.
+    fn settle_doubts(&mut self) -> Result<(), Fault> {
+        for place in self.positions.keys() {
+            let Some(tenant) = self.tenants.get_mut(usize::from(place.0)) else { continue };
+            let partition = place.1 as usize;
+            if tenant.counts.doubts(partition) {
+                let (_, end) = self.consumer.watermarks(*place)?;
+                tenant.counts.doubt_until(partition, end);
+                tracing::warn!(
+                    topic = %tenant.events,
+                    partition,
+                    "records of an open day are gone since its first hours were published: events late for their hour, up to now, are not counted"
+                );
             }
         }
         Ok(())
@@ -391,9 +437,12 @@ mod tests {
 
     #[test]
     fn marks_survive_a_restart() {
-        let mark = Mark { until: Until { hours_ms: 3_600_000, days_ms: i64::MIN }, benchmarks_ms: -5 };
+        let until = Until { hours_ms: 3_600_000, days_ms: i64::MIN };
+        let lateness = Some(Lateness::of_all(5).changed(7, 3_600_000));
+        let mark = Mark { until, benchmarks_ms: -5, lateness, held: Some(Held { read: 7, records: 3 }) };
         assert_eq!(Mark::read(&mark.to_text()), mark);
         assert_eq!(Mark::read("").until, Until::NOTHING);
+        assert_eq!(Mark::read("").newest(mark).lateness, lateness);
         assert_eq!(mark.newest(Mark::read("lethe1 hours=7200000 days=0")).until, Until { hours_ms: 7_200_000, days_ms: 0 });
     }
 }

@@ -8,11 +8,14 @@
 mod active;
 
 use super::Failure;
-use super::process::Process;
+use super::process::{self, Files, Load, Process, Refused};
 use crate::config::Config;
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, RawConsumer};
+use crate::kafka::topics::Admin;
+use crate::model::category::Category;
 use active::Active;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,28 +24,70 @@ const STAND_BY: Duration = Duration::from_millis(200);
 /// Pause after a fault, before the work is taken up again.
 const FAULT_PAUSE: Duration = Duration::from_millis(500);
 
-/// Counts until it is told to stop or, with `until_caught_up`, until everything that is there and due is published.
+/// Counts until it is told to stop or, with `until_caught_up`, until everything that is there and due is published. Tenants that change meanwhile
+/// are taken up: counting begins anew from what is committed.
 ///
-/// Errors: no tenant has events; brokers that refuse.
-pub fn aggregate(config: &Config, until_caught_up: bool) -> Result<(), Failure> {
-    let process = Process::start(&config.aggregate.http, config)?;
+/// Errors: no tenant has events; no `lethe.directives`; brokers that refuse, or that do not answer at the start.
+pub fn aggregate(load: Load<'_>, path: &Path, until_caught_up: bool) -> Result<(), Failure> {
+    let mut files = Files::follow(path, &load()?);
+    let mut config = load()?;
+    check(&config)?;
+    let process = Process::start(&config.aggregate.http, &config)?;
+    process.end_in_time().map_err(Failure::Failed)?;
+    loop {
+        let fresh = count(&config, &process, until_caught_up, || {
+            files.look(&process, || {
+                let next = process::changed(load, &config)?;
+                next.iter().try_for_each(check).map_err(Refused::config)?;
+                Ok(next)
+            })
+        })?;
+        match fresh {
+            Some(next) => config = next,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Refuses what would wait for ever.
+fn check(config: &Config) -> Result<(), Failure> {
+    if !config.tenant.iter().any(|t| t.categories().contains(&Category::Events)) {
+        return Err(Failure::Usage("no tenant has events: there is nothing to count".into()));
+    }
+    let directives = &config.topics.directives;
+    if !Admin::connect(&config.kafka)?.partitions()?.contains_key(directives) {
+        return Err(Failure::Failed(format!("topic {directives} is missing; mend it with `lethe topics apply`")));
+    }
+    Ok(())
+}
+
+/// Counts by one config. Returns the config to go on with, if `fresh` gave one before the end.
+fn count(
+    config: &Config,
+    process: &Process,
+    until_caught_up: bool,
+    mut fresh: impl FnMut() -> Option<Config>,
+) -> Result<Option<Config>, Failure> {
     let mut member = Member::connect(config)?;
     process.health.set_ready(true);
-    while !process.stopping() {
+    let mut next = None;
+    while next.is_none() && !process.stopping() {
         match member.turn(until_caught_up) {
             Ok(true) => break,
-            Ok(false) => {}
+            Ok(false) => process.health.set_ready(true),
             Err(Fault::Stop(text)) => return Err(Failure::Failed(text)),
             Err(fault) => {
                 // Nothing of it was committed, or a new producer settles it: everything is read again from what is committed.
                 tracing::warn!(cause = %fault, "a turn failed; it is taken up again from what is committed");
+                process.health.set_ready(false);
                 member.active = None;
                 std::thread::sleep(FAULT_PAUSE);
             }
         }
+        next = fresh();
     }
     tracing::info!("aggregation ended");
-    Ok(())
+    Ok(next)
 }
 
 /// A member of the group: active, or standing by.
