@@ -3,6 +3,7 @@
 //! Nothing outside the tests can arm one: the shipped binary has neither a switch nor a variable for it, and costs one relaxed load a step.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// A step that has just been taken. The first four are any transaction's: which command's, the test knows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -15,11 +16,17 @@ pub enum Step {
     OffsetsSent,
     /// It is committed, nobody was told.
     Committed,
+    /// A sweep has found what must go in a topic; nothing of it is written.
+    Swept,
+    /// All is gone and read back, the certificate is not written.
+    Certifying,
 }
 
 impl Step {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Begun, Self::Producing, Self::OffsetsSent, Self::Committed];
+    pub const ALL: [Self; 6] = [Self::Begun, Self::Producing, Self::OffsetsSent, Self::Committed, Self::Swept, Self::Certifying];
+    /// Those of a transaction.
+    pub const OF_TRANSACTIONS: [Self; 4] = [Self::Begun, Self::Producing, Self::OffsetsSent, Self::Committed];
 
     /// Its name in a test's command: `offsets_sent`.
     #[must_use]
@@ -29,6 +36,8 @@ impl Step {
             Self::Producing => "producing",
             Self::OffsetsSent => "offsets_sent",
             Self::Committed => "committed",
+            Self::Swept => "swept",
+            Self::Certifying => "certifying",
         }
     }
 }
@@ -38,6 +47,28 @@ impl Step {
 pub enum Planted {
     /// `run` commits offsets before it produces.
     OffsetsBeforeProduce,
+    /// `retain` sweeps without waiting until every worker has taken the directive in.
+    DropBarrier,
+    /// `retain` writes no roll records for an erasure's tombstones.
+    SkipRoll,
+    /// `run` logs the payload of rows that it rejects.
+    LogRejected,
+}
+
+impl Planted {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::OffsetsBeforeProduce, Self::DropBarrier, Self::SkipRoll, Self::LogRejected];
+
+    /// Its name in a test's command: `drop_barrier`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OffsetsBeforeProduce => "offsets_before_produce",
+            Self::DropBarrier => "drop_barrier",
+            Self::SkipRoll => "skip_roll",
+            Self::LogRejected => "log_rejected",
+        }
+    }
 }
 
 /// What a test wants to happen.
@@ -49,6 +80,7 @@ pub struct Armed {
 }
 
 static ARMED: OnceLock<Armed> = OnceLock::new();
+static CLOCK_SHIFT_MS: AtomicI64 = AtomicI64::new(0);
 
 /// Arms this process, once; for tests alone.
 pub fn arm(armed: Armed) {
@@ -66,4 +98,15 @@ pub fn reached(step: Step) {
 #[must_use]
 pub fn planted(bug: Planted) -> bool {
     ARMED.get().is_some_and(|armed| armed.planted.contains(&bug))
+}
+
+/// Steps this process's clock; for tests alone. Units: ms from the true time.
+pub fn step_clock(shift_ms: i64) {
+    CLOCK_SHIFT_MS.store(shift_ms, Ordering::Relaxed);
+}
+
+/// How far this process's clock was stepped. Units: ms.
+#[must_use]
+pub fn clock_shift_ms() -> i64 {
+    CLOCK_SHIFT_MS.load(Ordering::Relaxed)
 }

@@ -169,7 +169,9 @@ impl Transaction<'_> {
             let name = crate::model::header::NAME;
             record = record.headers(OwnedHeaders::new_with_capacity(1).insert(Header { key: name, value: Some(value) }));
         }
-        self.send(record)
+        self.send(record)?;
+        faults::reached(Step::Producing);
+        Ok(())
     }
 
     /// Produces a plain record. `partition`: none leaves it to the key. Errors: as [`Transaction::produce`].

@@ -7,32 +7,14 @@
 
 use crate::support::journey::Journey;
 use crate::support::metrics::Metrics;
+use crate::support::moments::Moments;
 use crate::support::scene::{Scene, rows};
 use crate::support::wait::{eventually, heavy};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How many events: `LETHE_JOURNEY_EVENTS`, by default few enough for every run of the tests.
 fn events() -> u64 {
     std::env::var("LETHE_JOURNEY_EVENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(200_000)
-}
-
-/// Moments to kill at: a small generator, its seed printed so that a failure can be tried again.
-struct Moments(u64);
-
-impl Moments {
-    fn new() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-        let seed = std::env::var("LETHE_JOURNEY_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(now);
-        println!("LETHE_JOURNEY_SEED={seed}");
-        Self(seed | 1)
-    }
-
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % most
-    }
 }
 
 #[test]

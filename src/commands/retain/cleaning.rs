@@ -2,6 +2,7 @@
 
 use super::rights::{Officer, Saying, commit};
 use super::sweep::Look;
+use crate::faults::{self, Planted, Step};
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::ROLL_KEY;
 use crate::kafka::readback::ReadBack;
@@ -191,7 +192,7 @@ impl Officer<'_> {
                 places.push(place.clone());
             }
         }
-        if places.is_empty() {
+        if places.is_empty() || faults::planted(Planted::SkipRoll) {
             return Ok(());
         }
         let transaction = self.producer.begin()?;
@@ -239,6 +240,7 @@ impl Officer<'_> {
             return Ok(());
         }
         let count = sayings.len();
+        faults::reached(Step::Certifying);
         self.write(sayings, &notices, true)?;
         for age_ms in ages {
             metrics::histogram!("lethe_erasure_certificate_seconds").record(age_ms.max(0) as f64 / 1_000.0);

@@ -3,6 +3,7 @@
 use super::rights::Officer;
 use super::sweep::{Hit, Look, Pass, Wish, Wishes};
 use crate::config::governed::Governed;
+use crate::faults::{self, Step};
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::places_of;
 use crate::lifecycle::audit::{Found, SweptRange, What};
@@ -52,6 +53,7 @@ impl Officer<'_> {
             for (sum, (erased, held)) in found.iter_mut().zip(pass.count(count)) {
                 (sum.erased, sum.held) = (sum.erased + erased, sum.held + held);
             }
+            faults::reached(Step::Swept);
             let written = self.tombstones(governed, &pass, &wishes, &holds)?;
             for (partition, from, to) in bounds {
                 let tombstones_to = self.all.bounds(&governed.topic, partition)?.1;

@@ -2,6 +2,7 @@
 
 use super::collect::next_offsets;
 use super::{Job, Prepared};
+use crate::faults::{self, Planted};
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, Membership, RawConsumer};
 use crate::kafka::transaction::{Transaction, TransactionalProducer};
@@ -98,6 +99,10 @@ impl Committer {
             Some(live) => live,
             None => producer.insert(self.connect().map_err(|fault| Fault::Recreate(fault.to_string()))?),
         };
+        if faults::planted(Planted::OffsetsBeforeProduce) {
+            let offsets = next_offsets(&self.job, &self.consumer, &batch.next, batch.directives, tenant);
+            live.begin()?.commit(&offsets, member).map_err(|(fault, _)| fault)?;
+        }
         let transaction = live.begin()?;
         let (fault, open) = match self.fill(transaction, batch, tenant, member) {
             Ok(()) => return Ok(()),

@@ -18,6 +18,7 @@ use super::watch::Watch;
 use super::{Failure, Load};
 use crate::config::Config;
 use crate::config::compile::compile;
+use crate::faults::{self, Planted};
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, Membership, Place, RawConsumer};
 use crate::kafka::directives::Mark;
@@ -332,8 +333,20 @@ fn transform_all(job: &Job, generation: &Generation, from: &Receiver<Collected>,
             oldest_ms: batch.records.rows.iter().map(|r| r.received_at_ms).min(),
             transform_time: start.elapsed(),
         };
+        if faults::planted(Planted::LogRejected) {
+            log_rejected(&batch.records, &prepared.transformed);
+        }
         if to.send(prepared).is_err() {
             return;
+        }
+    }
+}
+
+/// The bug that a test plants: what was rejected stands in the log.
+fn log_rejected(records: &RawRecords, transformed: &Transformed) {
+    if transformed.tallies.iter().any(|tally| tally.quarantined.iter().sum::<u64>() > 0) {
+        for row in &records.rows {
+            tracing::warn!(value = %String::from_utf8_lossy(row.payload.of(&records.bytes)), "rejected");
         }
     }
 }

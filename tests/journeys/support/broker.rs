@@ -94,6 +94,23 @@ impl Broker {
         }
     }
 
+    /// `start_own`, with one listener more, which tells its clients to come by another port of this machine: that of a proxy.
+    #[track_caller]
+    pub fn start_behind(proxy_port: u16) -> (Self, u16) {
+        let [port] = free_ports();
+        let more = move |settings: &mut String| {
+            let mut added = with_more(settings, "listeners", &format!("BEHIND://127.0.0.1:{port}"));
+            added += &with_more(settings, "advertised.listeners", &format!("BEHIND://127.0.0.1:{proxy_port}"));
+            added += &with_more(settings, "listener.security.protocol.map", "BEHIND:PLAINTEXT");
+            settings.push_str(&added);
+        };
+        let broker = class_path().and_then(|class_path| {
+            let broker = Self::prepare(&class_path, &[], more)?;
+            broker.launch().map(|()| broker)
+        });
+        (broker.unwrap_or_else(|sentence| panic!("{sentence}")), port)
+    }
+
     /// `host:port` of the listener with TLS and SCRAM, and the PEM file of the authority that signed its certificate.
     #[track_caller]
     pub fn secure(&self) -> (&str, &Path) {
@@ -202,7 +219,7 @@ impl Broker {
         let class_path = class_path()?;
         let mut last = String::new();
         for _ in 0..3 {
-            let broker = Self::prepare(&class_path, users)?;
+            let broker = Self::prepare(&class_path, users, |_| ())?;
             match broker.launch() {
                 Ok(()) => return Ok(broker),
                 Err(sentence) => last = sentence,
@@ -212,7 +229,7 @@ impl Broker {
     }
 
     /// Writes the settings and formats the storage.
-    fn prepare(class_path: &str, users: &[&str]) -> Result<Self, String> {
+    fn prepare(class_path: &str, users: &[&str], change: impl FnOnce(&mut String)) -> Result<Self, String> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let home = keeper::directory(&format!("broker-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         let data = home.join("data");
@@ -225,6 +242,8 @@ impl Broker {
             .replace("@CONTROLLER_PORT@", &controller_port.to_string())
             .replace("@DATA@", &data.display().to_string());
         let secure = (!users.is_empty()).then(|| secure_listener(&home, secure_port, &mut settings)).transpose()?;
+        settings.push('\n');
+        change(&mut settings);
         std::fs::write(home.join("server.properties"), settings).map_err(|e| format!("cannot write {}: {e}", home.display()))?;
         let own = Own { home, class_path: class_path.to_owned(), sasl: format!("127.0.0.1:{sasl_port}"), process: Mutex::new(None) };
         let mut format = java(class_path, "kafka.tools.StorageTool");
@@ -294,13 +313,9 @@ fn secure_listener(home: &Path, port: u16, settings: &mut String) -> Result<Secu
     must_succeed(&mut keytool(&make), "keytool, which comes with Java, could not make a key")?;
     let export = ["-exportcert", "-rfc", "-file", authority.to_str().expect("a path in UTF-8")];
     must_succeed(&mut keytool(&export), "keytool could not export a certificate")?;
-    let also = |settings: &str, name: &str, more: &str| {
-        let line = settings.lines().find(|line| line.starts_with(&format!("{name}="))).expect("the template sets it").to_owned();
-        format!("{line},{more}\n")
-    };
     let address = format!("SECURE://127.0.0.1:{port}");
-    let mut added = also(settings, "listeners", &address) + &also(settings, "advertised.listeners", &address);
-    added += &also(settings, "listener.security.protocol.map", "SECURE:SASL_SSL");
+    let mut added = with_more(settings, "listeners", &address) + &with_more(settings, "advertised.listeners", &address);
+    added += &with_more(settings, "listener.security.protocol.map", "SECURE:SASL_SSL");
     for (name, value) in [
         ("sasl.enabled.mechanisms", "SCRAM-SHA-512"),
         ("scram-sha-512.sasl.jaas.config", "org.apache.kafka.common.security.scram.ScramLoginModule required;"),
@@ -315,6 +330,86 @@ fn secure_listener(home: &Path, port: u16, settings: &mut String) -> Result<Secu
     settings.push('\n');
     settings.push_str(&added);
     Ok(Secure { bootstrap: format!("127.0.0.1:{port}"), authority })
+}
+
+/// The line of a setting that the template has, with one value more. Added at the end: of two lines for one setting the later one counts.
+fn with_more(settings: &str, name: &str, more: &str) -> String {
+    let line = settings.lines().find(|line| line.starts_with(&format!("{name}="))).expect("the template sets it").to_owned();
+    format!("{line},{more}\n")
+}
+
+/// Three brokers: every topic three times, written while two of them are in sync.
+pub struct Cluster {
+    nodes: Vec<Broker>,
+    bootstrap: String,
+}
+
+impl Cluster {
+    const NODES: usize = 3;
+
+    /// Starts them. Gone when dropped.
+    #[track_caller]
+    pub fn start() -> Self {
+        let class_path = class_path().unwrap_or_else(|sentence| panic!("{sentence}"));
+        let controllers: [u16; Self::NODES] = free_ports();
+        let voters: Vec<String> = (1..).zip(controllers).map(|(id, port)| format!("{id}@127.0.0.1:{port}")).collect();
+        let node = |id: usize| {
+            let voters = voters.join(",");
+            let controller = controllers[id - 1];
+            Broker::prepare(&class_path, &[], |settings| {
+                let last = settings.find("CONTROLLER://127.0.0.1:").expect("the template has a controller");
+                let end = settings[last..].find('\n').map_or(settings.len(), |n| last + n);
+                settings.replace_range(last..end, &format!("CONTROLLER://127.0.0.1:{controller}"));
+                for (name, value) in [
+                    ("node.id", id.to_string()),
+                    ("controller.quorum.voters", voters),
+                    ("default.replication.factor", "3".into()),
+                    ("min.insync.replicas", "2".into()),
+                    ("offsets.topic.replication.factor", "3".into()),
+                    ("transaction.state.log.replication.factor", "3".into()),
+                    ("transaction.state.log.min.isr", "2".into()),
+                    // A follower that is away is out of sync soon.
+                    ("replica.lag.time.max.ms", "3000".into()),
+                ] {
+                    settings.push_str(&format!("{name}={value}\n"));
+                }
+            })
+        };
+        let nodes: Result<Vec<Broker>, String> = (1..=Self::NODES).map(node).collect();
+        let nodes = nodes.unwrap_or_else(|sentence| panic!("{sentence}"));
+        // None answers before most of them are there.
+        let launched: Vec<Result<(), String>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = nodes.iter().map(|node| scope.spawn(|| node.launch())).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a broker starts or says why")).collect()
+        });
+        launched.into_iter().for_each(|done| done.unwrap_or_else(|sentence| panic!("{sentence}")));
+        let bootstrap = nodes.iter().map(Broker::bootstrap).collect::<Vec<_>>().join(",");
+        Self { nodes, bootstrap }
+    }
+
+    /// Where all of them listen.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// One of them, from 0: to kill, to stop, to restart.
+    pub fn node(&self, n: usize) -> &Broker {
+        &self.nodes[n]
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Waits until every partition of a topic has at least so many replicas in sync, or, with `shrunken`, until one has fewer.
+    #[track_caller]
+    pub fn wait_for_replicas(&self, topic: &str, count: usize, shrunken: bool) {
+        super::wait::eventually(&format!("replicas of {topic} in sync: {count}, shrunken: {shrunken}"), || {
+            let fewest = kafka::fewest_in_sync(&self.bootstrap, topic)?;
+            ((fewest < count) == shrunken).then_some(())
+        });
+    }
 }
 
 fn java(class_path: &str, class: &str) -> Command {

@@ -1,11 +1,12 @@
 //! A journey's own corner of the world: a namespace on the broker and a directory on disk.
 
-use super::broker::Broker;
+use super::broker::{Broker, Cluster};
 use super::config::TestConfig;
 use super::lethe::Invocation;
 use super::wait::Turn;
 use super::{kafka, keeper};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A journey under way.
@@ -19,6 +20,8 @@ pub struct Journey {
 enum Which {
     Shared(&'static Broker),
     Own(Broker),
+    Lent(Arc<Broker>, String),
+    Cluster(Arc<Cluster>),
 }
 
 impl Journey {
@@ -50,6 +53,16 @@ impl Journey {
         Self::begin(name, Which::Own(Broker::start_secured(users)), turn)
     }
 
+    /// Begins a journey on a broker that several share one after the other; `bootstrap`: how its clients reach it.
+    pub fn on(broker: &Arc<Broker>, bootstrap: &str, name: &str) -> Self {
+        Self::begin(name, Which::Lent(Arc::clone(broker), bootstrap.to_owned()), Turn::beside_others())
+    }
+
+    /// Begins a journey on a cluster of several brokers.
+    pub fn on_cluster(cluster: &Arc<Cluster>, name: &str) -> Self {
+        Self::begin(name, Which::Cluster(Arc::clone(cluster)), Turn::beside_others())
+    }
+
     fn begin(name: &str, broker: Which, turn: Turn) -> Self {
         // A broker that is reused remembers earlier runs: the time and the process make the names new.
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_secs();
@@ -63,12 +76,17 @@ impl Journey {
         match &self.broker {
             Which::Shared(broker) => broker,
             Which::Own(broker) => broker,
+            Which::Lent(broker, _) => broker,
+            Which::Cluster(cluster) => cluster.node(0),
         }
     }
 
-    /// Where the broker listens.
+    /// Where the broker, or each of several, listens.
     pub fn bootstrap(&self) -> &str {
-        self.broker().bootstrap()
+        match &self.broker {
+            Which::Cluster(cluster) => cluster.bootstrap(),
+            _ => self.broker().bootstrap(),
+        }
     }
 
     /// A prefix for names on the broker (topics, groups, transactional ids) that no other journey has.
@@ -91,7 +109,12 @@ impl Journey {
 
     /// A config for this broker and namespace, without tenants.
     pub fn config(&self) -> TestConfig {
-        TestConfig::new(self.bootstrap(), &self.namespace, &self.home)
+        let bootstrap = match &self.broker {
+            // Only Lethe comes by the way that is disturbed, never who looks on.
+            Which::Lent(_, bootstrap) => bootstrap,
+            _ => self.bootstrap(),
+        };
+        TestConfig::new(bootstrap, &self.namespace, &self.home)
     }
 
     /// Creates a topic.

@@ -92,7 +92,8 @@ fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
 /// Creates a topic, with settings such as `("cleanup.policy", "compact")`, and waits until every partition has a leader.
 #[track_caller]
 pub fn create_topic(bootstrap: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {
-    let topic = settings.iter().fold(NewTopic::new(name, partitions, TopicReplication::Fixed(1)), |t, (key, value)| t.set(key, value));
+    // As many copies as the brokers make by default.
+    let topic = settings.iter().fold(NewTopic::new(name, partitions, TopicReplication::Fixed(-1)), |t, (key, value)| t.set(key, value));
     let results = block_on(admin(bootstrap).create_topics([&topic], &AdminOptions::new())).expect("the broker answers");
     for result in results {
         result.unwrap_or_else(|(topic, code)| panic!("cannot create {topic}: {code}"));
@@ -134,6 +135,13 @@ pub fn partitions_of(bootstrap: &str, topic: &str) -> Vec<i32> {
     let mut ids: Vec<i32> = partitions.filter(|p| p.error().is_none() && p.leader() >= 0).map(|p| p.id()).collect();
     ids.sort_unstable();
     ids
+}
+
+/// The least number of replicas in sync of a topic's partitions; none if nobody answers.
+pub fn fewest_in_sync(bootstrap: &str, topic: &str) -> Option<usize> {
+    let consumer: BaseConsumer = client(bootstrap).create().ok()?;
+    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(5)).ok()?;
+    metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|p| p.isr().len()).min()
 }
 
 /// Produces records (key, value), each in its partition by murmur2 of its key, in order per key, and waits until the broker has them all.

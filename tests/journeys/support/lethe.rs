@@ -20,6 +20,7 @@ pub struct Invocation {
     stderr: PathBuf,
     http: String,
     input: Vec<u8>,
+    fault: Option<String>,
 }
 
 /// A call under way; killed when dropped.
@@ -65,7 +66,7 @@ impl Invocation {
             command.env_remove(variable);
         }
         let file = |suffix: &str| home.join(format!("{name}.{suffix}"));
-        Self { command, stdout: file("stdout"), stderr: file("stderr"), http: String::new(), input: Vec::new() }
+        Self { command, stdout: file("stdout"), stderr: file("stderr"), http: String::new(), input: Vec::new(), fault: None }
     }
 
     /// The config file that was written for it.
@@ -100,15 +101,40 @@ impl Invocation {
         self
     }
 
+    /// Lets a process of the journeys' own binary do it, whose steps are within reach: see [`crate::faults::armed`].
+    pub fn faulty(mut self, fault: &str) -> Self {
+        self.fault = Some(fault.to_owned());
+        self
+    }
+
+    /// The same call, made by this very binary under a fault.
+    fn armed(mut self) -> Self {
+        let Some(fault) = &self.fault else { return self };
+        let mut command = Command::new(std::env::current_exe().expect("this binary"));
+        command.args(["--exact", crate::faults::armed::TEST, "--nocapture", "--test-threads=1"]);
+        command.current_dir(self.command.get_current_dir().expect("the journey's directory"));
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let arguments: Vec<&str> = self.command.get_args().map(|a| a.to_str().expect("arguments in UTF-8")).collect();
+        command.env(crate::faults::armed::FAULT, fault).env(crate::faults::armed::ARGUMENTS, arguments.join("\n"));
+        self.command = command;
+        self
+    }
+
     /// Starts it.
     #[track_caller]
-    pub fn start(mut self) -> Lethe {
+    pub fn start(self) -> Lethe {
+        let mut this = self.armed();
         let create = |path: &Path| File::create(path).expect("the journey's directory is writable");
-        self.command.stdin(Stdio::piped()).stdout(create(&self.stdout)).stderr(create(&self.stderr));
-        let mut process = Kept::spawn(&mut self.command).expect("the binary was built");
+        this.command.stdin(Stdio::piped()).stdout(create(&this.stdout)).stderr(create(&this.stderr));
+        let mut process = Kept::spawn(&mut this.command).expect("the binary was built");
         let mut pipe = process.child().stdin.take().expect("piped above");
-        let _ = pipe.write_all(&self.input); // it may end without reading
-        Lethe { process, stdout: self.stdout, stderr: self.stderr, http: self.http }
+        let _ = pipe.write_all(&this.input); // it may end without reading
+        Lethe { process, stdout: this.stdout, stderr: this.stderr, http: this.http }
     }
 
     /// Starts it and waits for its end, at most `PATIENCE`.

@@ -45,6 +45,7 @@ pub struct Expected {
     topics: BTreeMap<String, HashMap<u64, VecDeque<Due>>>,
     pub tallies: Vec<Tally>,
     pub rows: u64,
+    pub records: u64,
 }
 
 /// A tenant with every category and both destinations that the generator feeds.
@@ -154,6 +155,12 @@ impl Scene {
         self.journey.lethe(&self.config).env("LETHE_RUN__INSTANCE", instance).args(["run"]).start()
     }
 
+    /// Starts a worker process under a fault, as [`crate::faults::armed`] reads it.
+    #[track_caller]
+    pub fn faulty_worker(&self, instance: &str, fault: &str) -> Lethe {
+        self.journey.lethe(&self.config).env("LETHE_RUN__INSTANCE", instance).args(["run"]).faulty(fault).start()
+    }
+
     /// A reader of all output topics, from now on.
     #[track_caller]
     pub fn reader(&self) -> Reader {
@@ -195,7 +202,7 @@ impl Scene {
         let keyring = keys::load(&config.keys.file, None).unwrap_or_else(|e| panic!("{e}"));
         let rules = compile(&config, &keyring).unwrap_or_else(|e| panic!("{e:?}"));
         let assets = Assets { devices: Arc::new(DeviceTable::embedded().expect("the embedded rules")), geo: None };
-        let mut expected = Expected { topics: BTreeMap::new(), tallies: vec![Tally::default(); rules.tenants.len()], rows: 0 };
+        let mut expected = Expected { topics: BTreeMap::new(), tallies: vec![Tally::default(); rules.tenants.len()], rows: 0, records: 0 };
         for (source, rule) in rules.sources.iter().enumerate() {
             if kafka::partitions_of(self.bootstrap(), &rule.topic).is_empty() {
                 continue;
@@ -237,6 +244,7 @@ impl Expected {
                 sum.quarantined.iter_mut().zip(tally.quarantined).for_each(|(a, b)| *a += b);
             }
             for chunk in &done.chunks {
+                self.records += chunk.records.len() as u64;
                 for record in &chunk.records {
                     let (key, value) = (record.key.of(&chunk.arena), record.value.of(&chunk.arena));
                     let due = Due {

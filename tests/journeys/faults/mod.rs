@@ -1,0 +1,100 @@
+//! The fault suite: one table that both runs and documents it.
+//!
+//! ```text
+//! cargo test --release --test journeys faults                                   # the quick part, a seed each
+//! LETHE_FAULTS=all cargo test --release --test journeys faults -- --nocapture    # every fault, every seed
+//! LETHE_FAULTS=killed_at_each_step LETHE_FAULT_SEED=7 cargo test --release --test journeys faults::suite -- --nocapture
+//! ```
+//! `LETHE_FAULTS_WRITE=1` writes the table to `tests/FAULTS.md`, which must be up to date.
+
+pub mod armed;
+mod run;
+mod table;
+
+use crate::support::moments::Moments;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+use table::{How, TABLE};
+
+/// What the faults stand on.
+#[derive(Default)]
+pub struct Ground {
+    whole: bool,
+}
+
+impl Ground {
+    /// How often something is done: in the quick part, or in the whole suite.
+    fn times(&self, quick: u32, whole: u32) -> u32 {
+        if self.whole { whole } else { quick }
+    }
+}
+
+/// What a fault was shown on.
+pub struct Shown {
+    /// Rows, requests or keys that went in.
+    pub rows: u64,
+    /// Records that had to be there, or to be gone.
+    pub of: u64,
+}
+
+fn wish(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Tries one fault. Errors: what it broke.
+fn attempt(ground: &Ground, name: &str, run: table::Run, seed: u64) -> Result<Shown, String> {
+    println!("fault {name}, seed {seed}");
+    catch_unwind(AssertUnwindSafe(|| run(ground, &mut Moments::of(seed)))).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        text.unwrap_or_else(|| "a panic without words".to_owned())
+    })
+}
+
+#[test]
+fn suite() {
+    let wanted = wish("LETHE_FAULTS");
+    let given: Option<u64> = wish("LETHE_FAULT_SEED").map(|seed| seed.parse().expect("LETHE_FAULT_SEED is a number"));
+    let ground = Ground { whole: wanted.as_deref() == Some("all") };
+    let names: Vec<&str> = wanted.iter().flat_map(|names| names.split(',')).collect();
+    let (mut faults, mut lines, mut any) = (Vec::new(), Vec::new(), false);
+    for fault in TABLE {
+        let How::Here { run, quick, whole } = fault.how else { continue };
+        let named = names.contains(&fault.name);
+        let count = if ground.whole || named {
+            whole
+        } else if wanted.is_some() {
+            0
+        } else {
+            quick
+        };
+        let first = given.unwrap_or_else(Moments::fresh_seed);
+        for seed in (first..).take(if given.is_some() { count.min(1) } else { count } as usize) {
+            any = true;
+            let begun = Instant::now();
+            match attempt(&ground, fault.name, run, seed) {
+                Ok(shown) => {
+                    let line = format!("| `{}` | {seed} | {} | {} | {} |", fault.name, shown.rows, shown.of, begun.elapsed().as_secs());
+                    println!("{line}");
+                    lines.push(line);
+                }
+                Err(text) => faults.push(format!("LETHE_FAULTS={} LETHE_FAULT_SEED={seed}: {text}", fault.name)),
+            }
+        }
+    }
+    assert!(any, "no fault of this name: {wanted:?}");
+    println!("| fault | seed | in | out | seconds |\n|---|---|---|---|---|\n{}", lines.join("\n"));
+    assert!(faults.is_empty(), "{} faults broke something:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// Whoever plants a bug must hear of it from the suite, in these words.
+#[test]
+fn planted_bugs_are_found() {
+    let ground = Ground::default();
+    for (bug, run, words) in table::PLANTED {
+        let found =
+            attempt(&ground, bug.as_str(), *run, wish("LETHE_FAULT_SEED").and_then(|s| s.parse().ok()).unwrap_or_else(Moments::fresh_seed));
+        let text = found.err().unwrap_or_else(|| panic!("{} was planted and nothing noticed it", bug.as_str()));
+        assert!(text.contains(words), "{} was planted and something else failed: {text}", bug.as_str());
+        println!("{} was found: {}", bug.as_str(), text.lines().next().unwrap_or_default());
+    }
+}
