@@ -107,7 +107,16 @@ pub(super) enum Command {
         #[arg(long)]
         request: String,
     },
-    /// Show or verify a certificate of erasure.
+    /// End a tenant: nothing of it is taken in any more, and everything is deleted by the deadline, keys included, and certified.
+    Terminate {
+        /// Tenant id.
+        #[arg(long, value_parser = tenant_id)]
+        tenant: TenantId,
+        /// When everything must be gone: at most 30d from now. Until shortly before, its records can be exported.
+        #[arg(long, default_value = "30d")]
+        deadline: String,
+    },
+    /// Show or verify a certificate of erasure or termination.
     Certificate {
         #[command(subcommand)]
         action: CertificateAction,

@@ -68,6 +68,7 @@ fn call(cli: Cli) -> Result<(), Failure> {
         Command::Demo(d) => commands::demo::demo(&cli.config, d.kafka),
         Command::Pause(whom) => commands::orders::pause(&config()?, whom.tenant.as_ref(), true),
         Command::Resume(whom) => commands::orders::pause(&config()?, whom.tenant.as_ref(), false),
+        Command::Terminate { tenant, deadline } => commands::orders::terminate(&config()?, &tenant, &deadline),
         Command::RateLimit { whom, events_per_second: Limit(limit) } => {
             commands::orders::rate_limit(&config()?, whom.tenant.as_ref(), limit)
         }

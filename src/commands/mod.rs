@@ -18,6 +18,7 @@ pub mod sessions;
 mod signals;
 pub mod status;
 pub mod status_request;
+mod terminated;
 pub mod topics;
 mod watch;
 

@@ -1,11 +1,14 @@
-//! `lethe pause`, `resume` and `rate-limit`: one directive each, and the wait until every worker has taken it in.
+//! `lethe pause`, `resume`, `rate-limit` and `terminate`: one directive each, and the wait until every worker has taken it in.
 
 use super::Failure;
+use super::rights::look;
+use crate::config::duration;
 use crate::config::{Config, TenantConfig};
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Place, RawConsumer, places_of};
 use crate::kafka::directives::{DirectiveReader, publish};
 use crate::kafka::topics::Admin;
+use crate::lifecycle::termination::{LONGEST_MS, SHORTEST_MS, Termination};
 use crate::model::directive::{ALL_TENANTS, Directive, InForce, Order};
 use crate::model::tenant::TenantId;
 use crate::ops::{clock, keys};
@@ -42,12 +45,47 @@ pub fn rate_limit(config: &Config, tenant: Option<&TenantId>, events_per_second:
     })
 }
 
+/// Ends a tenant: returns once nothing of it is taken in any more; `retain` deletes everything of it by the deadline. Asked again, it is the same
+/// request, unless the new deadline is sooner. `deadline`: as people write durations.
+///
+/// Errors: as [`pause`]; a deadline that is too late or, outside of tests, too soon.
+pub fn terminate(config: &Config, tenant: &TenantId, deadline: &str) -> Result<(), Failure> {
+    let within = duration::parse(deadline).map_err(|fault| Failure::Usage(format!("--deadline: {fault}")))?;
+    let within_ms = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
+    if within_ms > LONGEST_MS {
+        return Err(Failure::Usage("--deadline: must be within 30d: nothing of a terminated tenant may stay longer".into()));
+    }
+    if within_ms < SHORTEST_MS && !config.retain.testing {
+        return Err(Failure::Usage("--deadline: must be 1h at least, so that a slip of the hand can be undone".into()));
+    }
+    let deadline_ms = clock::now_ms() + within_ms;
+    let there = Admin::connect(&config.kafka)?.partitions()?;
+    let known = if there.contains_key(&config.topics.directives) { look(config)? } else { InForce::default() };
+    let before = known.all().filter(|s| s.directive.tenant == tenant.as_str()).find_map(|s| Some((s, Termination::of(s)?)));
+    match before {
+        Some((standing, termination)) if termination.deadline_ms <= deadline_ms => {
+            println!("tenant {tenant} was terminated before");
+            println!("request {}", standing.directive.id);
+            Ok(())
+        }
+        Some((standing, _)) => {
+            let id = standing.directive.id.clone();
+            give_as(id, config, Some(tenant), Order::Terminate { deadline_ms }, |_| {})
+        }
+        None => give(config, Some(tenant), Order::Terminate { deadline_ms }, |_| {}),
+    }
+}
+
 /// Produces the directive, waits for the barrier, tells what is in force, and prints the request's id.
 fn give(config: &Config, tenant: Option<&TenantId>, order: Order, tell: impl Fn(&InForce)) -> Result<(), Failure> {
+    give_as(keys::request_id()?, config, tenant, order, tell)
+}
+
+/// The same for a request that has its id.
+fn give_as(id: String, config: &Config, tenant: Option<&TenantId>, order: Order, tell: impl Fn(&InForce)) -> Result<(), Failure> {
     if let Some(unknown) = tenant.filter(|t| config.tenant.iter().all(|c| c.id != **t)) {
         return Err(Failure::Usage(format!("the config has no tenant {unknown}")));
     }
-    let id = keys::request_id()?;
     let tenant_text = tenant.map_or(ALL_TENANTS, TenantId::as_str).to_owned();
     let directive = Directive {
         id: id.clone(),

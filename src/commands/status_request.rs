@@ -8,6 +8,7 @@ use crate::kafka::consumer::{RawConsumer, places_of};
 use crate::kafka::topics::Admin;
 use crate::lifecycle::audit::Found;
 use crate::lifecycle::request::{DEADLINE_MS, Request, State};
+use crate::lifecycle::termination::Termination;
 use crate::model::directive::{Order, Standing};
 use crate::model::time::DAY_MS;
 use crate::ops::clock;
@@ -27,6 +28,9 @@ struct RequestStatus {
     accepted_ms: Option<i64>,
     suppressed_ms: Option<i64>,
     swept_ms: Option<i64>,
+    /// Of a termination: when its topics were seen gone, and how many keys were destroyed.
+    deleted_ms: Option<i64>,
+    keys_destroyed: Option<usize>,
     certified_ms: Option<i64>,
     /// Partitions swept and to be swept.
     partitions_swept: usize,
@@ -69,9 +73,14 @@ fn describe(config: &Config, id: &str, standing: Option<&Standing>, request: Opt
     let kind = request.map(|r| r.kind.clone()).or_else(|| standing.map(|s| s.directive.order.kind().to_owned())).unwrap_or_default();
     let state = request.map_or(State::Accepted, Request::state);
     let received_ms = request.map(|r| r.received_ms).or(standing.map(|s| s.stored_at_ms)).unwrap_or_default();
-    let open = matches!(state, State::Accepted | State::Suppressing | State::Sweeping | State::AwaitingCleaner);
-    let deadline_ms = (kind == "erase").then_some(received_ms + DEADLINE_MS);
-    let expected_ms = (kind == "erase" && open).then(|| clock::now_ms().max(received_ms + longest_wait_ms(config, &tenant)));
+    let open = matches!(state, State::Accepted | State::Suppressing | State::Scheduled | State::Sweeping | State::AwaitingCleaner);
+    let end = standing.and_then(Termination::of);
+    let deadline_ms = end.map(|end| end.deadline_ms).or((kind == "erase").then_some(received_ms + DEADLINE_MS));
+    let expected_ms = match (kind.as_str(), end) {
+        ("erase", _) if open => Some(clock::now_ms().max(received_ms + longest_wait_ms(config, &tenant))),
+        (_, Some(end)) if open => Some(clock::now_ms().max(end.begins_ms() + request.map_or(0, |r| r.file_delete_delay_ms))),
+        _ => None,
+    };
     let will = request.and_then(|r| r.certified_ms).or(expected_ms);
     RequestStatus {
         request: id.to_owned(),
@@ -82,6 +91,8 @@ fn describe(config: &Config, id: &str, standing: Option<&Standing>, request: Opt
         accepted_ms: request.map(|r| r.accepted_ms),
         suppressed_ms: request.and_then(|r| r.suppressed_ms),
         swept_ms: request.and_then(|r| r.swept_ms),
+        deleted_ms: request.and_then(|r| r.deleted_ms),
+        keys_destroyed: request.and_then(|r| r.keys),
         certified_ms: request.and_then(|r| r.certified_ms),
         partitions_swept: request.filter(|r| r.swept_ms.is_some()).map_or(0, |r| r.ranges.len()),
         partitions: request.map_or(0, |r| r.governed.len()),
@@ -130,7 +141,7 @@ fn print_status(s: &RequestStatus) {
         ("received", Some(s.received_ms)),
         ("accepted", s.accepted_ms),
         ("suppressed", s.suppressed_ms),
-        ("swept", s.swept_ms),
+        (if s.kind == "terminate" { "deleted" } else { "swept" }, s.swept_ms.or(s.deleted_ms)),
         ("certified", s.certified_ms),
     ] {
         println!("{name:<11} {}", time(at));

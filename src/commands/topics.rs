@@ -1,11 +1,11 @@
 //! `lethe topics apply`: makes the topics that the config wants, mends their settings, and explains each of them.
 
-use super::Failure;
-use crate::config::Config;
+use super::{Failure, terminated};
 use crate::config::governed::TopicPlan;
+use crate::config::{Config, TenantConfig};
 use crate::kafka::topics::{Admin, Change, Setting, TopicSpec};
 use crate::lifecycle::settings::BrokerTimes;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// The command that mends what `retain` refuses.
 pub const MEND: &str = "lethe topics apply";
@@ -19,6 +19,14 @@ pub fn apply(config: &Config, dry_run: bool, missing_only: bool) -> Result<(), F
     let specs = specs(config, &admin, &plans)?;
     let mut changes = admin.plan(&specs)?;
     changes.retain(|c| !missing_only || matches!(c, Change::Create(_)));
+    let ended = terminated::terminations(config, &admin.partitions()?)?;
+    // What a terminated tenant still has keeps its settings; what it has no more is not made again.
+    let ended: Vec<&TenantConfig> = config.tenant.iter().filter(|t| ended.concern(t.id.as_str())).collect();
+    let over: BTreeSet<String> =
+        ended.iter().flat_map(|t| t.sources().into_iter().chain(t.output_topics().into_iter().map(|(_, name)| name))).collect();
+    changes.retain(|c| !matches!(c, Change::Create(spec) if over.contains(&spec.name)));
+    let there = specs.len() - over.len() + admin.partitions()?.keys().filter(|topic| over.contains(*topic)).count();
+    ended.iter().for_each(|t| println!("tenant {} is terminated: no topic of it is made", t.id));
     if dry_run {
         explain(&plans, &changes);
         return Ok(());
@@ -37,7 +45,7 @@ pub fn apply(config: &Config, dry_run: bool, missing_only: bool) -> Result<(), F
     for plan in plans.iter().filter(|p| p.fault.is_some()) {
         eprintln!("lethe: {}: the window cannot be kept: {}", plan.name, plan.fault.as_deref().unwrap_or_default());
     }
-    println!("{} topics are as they should be, {} of them were changed", specs.len(), changes.len());
+    println!("{there} topics are as they should be, {} of them were changed", changes.len());
     Ok(())
 }
 

@@ -148,6 +148,8 @@ impl Config {
 
     fn retain_grants(&self) -> Vec<Grant> {
         let trimmed = self.tenant.iter().filter(|t| t.trim_raw).flat_map(TenantConfig::sources).collect();
+        // What a terminated tenant had goes, whatever it is.
+        let ended = [self.sources(), self.outputs(|_| true)].concat();
         let mut told = self.outputs(|short| short == "notices");
         told.push(self.topics.audit.clone());
         let mut others = self.sources();
@@ -159,13 +161,21 @@ impl Config {
             topics(others, &[Describe, DescribeConfigs]),
             topics([self.sources(), vec![self.topics.directives.clone(), self.topics.audit.clone()]].concat(), &[Read]),
             topics(told, &[Write]),
-            topics(trimmed, &[Write, Delete]),
+            topics(trimmed, &[Write]),
+            topics(ended, &[Delete]),
             groups(vec![self.retain.group.clone()], false, &[Read, Describe]),
-            groups(self.run.groups.clone(), false, &[Describe]),
+            groups(self.groups_beside_retain(), false, &[Describe]),
             readers(),
             transactions(format!("{}-", self.retain.group)),
             Grant { resource: Resource::Cluster, names: Vec::new(), prefixed: false, operations: vec![DescribeConfigs] },
         ]
+    }
+
+    /// Groups whose members may write for a tenant, or have committed something for its topics.
+    fn groups_beside_retain(&self) -> Vec<String> {
+        let own = [&self.run.group, &self.sessions.group, &self.aggregate.group];
+        let all: std::collections::BTreeSet<String> = self.run.groups.iter().chain(own).cloned().collect();
+        all.into_iter().collect()
     }
 
     fn operator(&self) -> Vec<Grant> {

@@ -249,6 +249,24 @@ impl Admin {
         failed.map_or(Ok(()), |(topic, e)| Err(Fault::Retry(format!("delete records of {topic}: {e}"))))
     }
 
+    /// Deletes topics; one that is not there is none the less gone. Errors: the brokers refuse.
+    pub fn delete(&self, topics: &[String]) -> Result<(), Fault> {
+        if topics.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
+        let answers =
+            self.runtime.block_on(self.client.delete_topics(&names, &options)).map_err(|e| Fault::Retry(format!("delete topics: {e}")))?;
+        for answer in answers {
+            match answer {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {}
+                Err((name, code)) => return Err(Fault::Retry(format!("delete topic {name}: {code}"))),
+            }
+        }
+        Ok(())
+    }
+
     /// Carries changes out. Errors: the brokers refuse; what was done before stays done.
     pub fn carry_out(&self, changes: &[Change]) -> Result<(), Fault> {
         let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));

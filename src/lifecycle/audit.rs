@@ -106,6 +106,20 @@ pub enum What {
         /// Why.
         why: String,
     },
+    /// The topics of a tenant are about to be deleted.
+    Deleting {
+        /// Which are there.
+        topics: Vec<String>,
+        /// Longest time that the brokers keep deleted files, once this is known no more. Units: ms.
+        file_delete_delay_ms: i64,
+    },
+    /// None of a tenant's topics is there any more, nor what groups had committed for them.
+    Deleted {},
+    /// The keys of a tenant were destroyed in the keyring of this process.
+    KeysDestroyed {
+        /// How many; none where the keyring is elsewhere.
+        keys: usize,
+    },
     /// Nothing is left; the certificate.
     Certified {
         /// As `certificate verify` takes it.

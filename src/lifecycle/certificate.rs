@@ -17,6 +17,14 @@ const STATEMENTS: [&str; 5] = [
     "not covered: backups and mirrors of the cluster, and what was sent to destinations before the request",
 ];
 
+/// The same for a termination.
+const ENDED: [&str; 4] = [
+    "observed: at read_back_ms none of the listed topics was there, and no consumer group of Lethe had an offset for one of them",
+    "observed: the keys of the tenant were destroyed in the keyring of the process that signs this; copies of it elsewhere are the operator's",
+    "inferred: deleted log files are gone from all replicas' disks at bytes_gone_ms, by the brokers' file.delete.delay.ms",
+    "not covered: backups and mirrors of the cluster, and what was sent to destinations before the request",
+];
+
 /// A commitment to a pseudonym: whoever has the salt can check that it was meant, nobody else. Shape: SHA-256 of salt ‖ pseudonym, both as text, in hex.
 #[must_use]
 pub fn commitment(salt: &str, pseudonym: &str) -> String {
@@ -59,6 +67,23 @@ pub struct Times {
     pub certified_ms: i64,
 }
 
+/// What was ended with a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// When everything had to be gone. Units: ms since the epoch.
+    pub deadline_ms: i64,
+    /// Topics that were deleted.
+    pub topics: Vec<String>,
+    /// Consumer groups that have no offset for them any more.
+    pub groups: Vec<String>,
+    /// Keys that were destroyed.
+    pub keys: usize,
+}
+
+fn erase() -> String {
+    "erase".into()
+}
+
 /// A certificate, unsigned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Certificate {
@@ -67,6 +92,9 @@ pub struct Certificate {
     pub kind: String,
     /// 1.
     pub version: u32,
+    /// What was asked for: `erase` or `terminate`.
+    #[serde(rename = "kind", default = "erase")]
+    pub order: String,
     /// The request's id.
     pub request: String,
     /// Tenant id.
@@ -89,15 +117,24 @@ pub struct Certificate {
     pub topics: Vec<TopicFacts>,
     /// When.
     pub times: Times,
+    /// Of a termination: what was ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
     /// What was observed, and what is inferred.
     pub statements: Vec<String>,
 }
 
 impl Certificate {
-    /// The statements that stand in every certificate.
+    /// The statements that stand in every certificate of erasure.
     #[must_use]
     pub fn statements() -> Vec<String> {
         STATEMENTS.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    /// The statements that stand in every certificate of termination.
+    #[must_use]
+    pub fn statements_of_end() -> Vec<String> {
+        ENDED.iter().map(|s| (*s).to_owned()).collect()
     }
 
     /// Signs it.
@@ -131,8 +168,10 @@ pub fn check(text: &[u8], key: &VerifyingKey) -> Result<Certificate, Certificate
 /// The certificate for people. Shape: lines of text.
 #[must_use]
 pub fn text(c: &Certificate) -> String {
-    let time = |ms: i64| jiff::Timestamp::from_millisecond(ms).map_or_else(|_| "-".to_owned(), |t| t.to_string());
     let t = &c.times;
+    if let Some(ended) = &c.ended {
+        return text_of_end(c, ended);
+    }
     let mut out = format!(
         "Certificate of erasure\n\nrequest        {}\ntenant         {}\nreceived       {}\ncovers         records that occurred up to {}\nidentifiers    {} pseudonyms, {} commitments\n",
         c.request,
@@ -147,15 +186,7 @@ pub fn text(c: &Certificate) -> String {
         c.found.erased,
         c.ranges.iter().filter(|r| r.tombstones > 0).count()
     ));
-    for (what, at) in [
-        ("suppressed", t.suppressed_ms),
-        ("swept", t.swept_ms),
-        ("read back", t.read_back_ms),
-        ("bytes gone", t.bytes_gone_ms),
-        ("certified", t.certified_ms),
-    ] {
-        out.push_str(&format!("{what:<14} {}\n", time(at)));
-    }
+    stages(&mut out, t, "swept");
     out.push_str("\nRead and found empty of them\n");
     for r in &c.ranges {
         out.push_str(&format!("  {} partition {}: offsets {} to {}, {} tombstones\n", r.topic, r.partition, r.from, r.to, r.tombstones));
@@ -171,11 +202,47 @@ pub fn text(c: &Certificate) -> String {
             f.topic, f.in_sync, f.replicas, f.file_delete_delay_ms, f.delete_retention_ms
         ));
     }
-    out.push_str("\nWhat this rests on\n");
-    for s in &c.statements {
-        out.push_str(&format!("  {s}\n"));
-    }
+    grounds(&mut out, c);
     out
+}
+
+fn text_of_end(c: &Certificate, ended: &Ended) -> String {
+    let mut out = format!(
+        "Certificate of termination\n\nrequest        {}\ntenant         {}\nreceived       {}\ndeadline       {}\nkeys           {} destroyed\n",
+        c.request,
+        c.tenant,
+        time(c.times.received_ms),
+        time(ended.deadline_ms),
+        ended.keys
+    );
+    stages(&mut out, &c.times, "deleted");
+    out.push_str("\nDeleted topics\n");
+    ended.topics.iter().for_each(|topic| out.push_str(&format!("  {topic}\n")));
+    out.push_str("\nConsumer groups without an offset for them\n");
+    ended.groups.iter().for_each(|group| out.push_str(&format!("  {group}\n")));
+    grounds(&mut out, c);
+    out
+}
+
+fn time(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| "-".to_owned(), |t| t.to_string())
+}
+
+fn stages(out: &mut String, t: &Times, gone: &str) {
+    for (what, at) in [
+        ("suppressed", t.suppressed_ms),
+        (gone, t.swept_ms),
+        ("read back", t.read_back_ms),
+        ("bytes gone", t.bytes_gone_ms),
+        ("certified", t.certified_ms),
+    ] {
+        out.push_str(&format!("{what:<14} {}\n", time(at)));
+    }
+}
+
+fn grounds(out: &mut String, c: &Certificate) {
+    out.push_str("\nWhat this rests on\n");
+    c.statements.iter().for_each(|s| out.push_str(&format!("  {s}\n")));
 }
 
 #[cfg(test)]
@@ -194,6 +261,7 @@ mod tests {
         Certificate {
             kind: "certificate".into(),
             version: 1,
+            order: erase(),
             request: "5f0c2a9e3b7d4c61a8e2f19b0d6c7e84".into(),
             tenant: "acme".into(),
             directive_offset: 41,
@@ -228,7 +296,37 @@ mod tests {
                 bytes_gone_ms: 1_790_090_060_000,
                 certified_ms: 1_790_090_061_000,
             },
+            ended: None,
             statements: Certificate::statements(),
+        }
+    }
+
+    fn ended() -> Certificate {
+        let ended = Ended {
+            deadline_ms: 1_792_592_000_000,
+            topics: ["acme.events", "acme.raw.web"].map(str::to_owned).to_vec(),
+            groups: vec!["lethe-run".into()],
+            keys: 2,
+        };
+        let nothing = Certificate { commitments: Vec::new(), ranges: Vec::new(), raw: Vec::new(), topics: Vec::new(), ..example() };
+        Certificate {
+            order: "terminate".into(),
+            pseudonyms: 0,
+            found: Found::default(),
+            ended: Some(ended),
+            statements: Certificate::statements_of_end(),
+            ..nothing
+        }
+    }
+
+    #[test]
+    fn a_termination_has_its_own_words_and_its_schemas_example_verifies() {
+        let made = serde_json::to_string_pretty(&ended().signed(&key())).unwrap();
+        assert_eq!(include_str!("../../schemas/certificate/terminate.json").trim_end(), made, "{made}");
+        assert_eq!(check(made.as_bytes(), &key().verifying_key()), Ok(ended()));
+        let text = text(&ended());
+        for words in ["Certificate of termination", "acme.raw.web", "lethe-run", "2 destroyed", "deleted  "] {
+            assert!(text.contains(words), "{words}\n{text}");
         }
     }
 

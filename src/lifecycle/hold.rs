@@ -52,6 +52,12 @@ impl Holds {
         self.by_tenant.contains_key(tenant)
     }
 
+    /// Whether anything of a tenant's topic may be held. `short`: the topic's name without the tenant's.
+    #[must_use]
+    pub fn concern_topic(&self, tenant: &str, short: &str) -> bool {
+        self.by_tenant.get(tenant).is_some_and(|holds| holds.iter().any(|hold| hold.category.is_none_or(|c| c == short)))
+    }
+
     /// Whether a record is held. `short`: the topic's name without the tenant's. A record without a readable header is held by any hold on its
     /// tenant and topic: what cannot be told apart is kept.
     #[must_use]
@@ -102,6 +108,8 @@ mod tests {
         assert!(!hold(&[3], None, None, None, false).cover("acme", "events", Some(&jane)));
         let conversions = hold(&[], Some(Category::Conversions), None, None, false);
         assert!(conversions.cover("acme", "conversions", Some(&jane)) && !conversions.cover("acme", "events", Some(&jane)));
+        assert!(conversions.concern_topic("acme", "conversions") && !conversions.concern_topic("acme", "events"));
+        assert!(!conversions.concern_topic("other", "conversions"));
         assert!(hold(&[], None, Some(50), Some(51), false).cover("acme", "events", Some(&jane)));
         assert!(!hold(&[], None, Some(51), None, false).cover("acme", "events", Some(&jane)));
         assert!(!hold(&[], None, None, Some(50), false).cover("acme", "events", Some(&jane)));

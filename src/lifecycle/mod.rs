@@ -8,3 +8,4 @@ pub mod request;
 pub mod retention;
 pub mod settings;
 pub mod signed;
+pub mod termination;

@@ -18,7 +18,9 @@ pub enum State {
     Accepted,
     /// Not every worker is known to have taken it in.
     Suppressing,
-    /// Tombstones are being written.
+    /// Of a termination: nothing comes in any more, and its deletion has not begun.
+    Scheduled,
+    /// Tombstones are being written; of a termination, topics are being deleted.
     Sweeping,
     /// A legal hold keeps some of it.
     Held,
@@ -63,6 +65,14 @@ pub struct Request {
     pub ranges: Vec<SweptRange>,
     /// What was found, over all sweeps.
     pub found: Found,
+    /// Of a termination: the topics that were there when their deletion began.
+    pub deleting: Option<Vec<String>>,
+    /// How long the brokers keep deleted files. Units: ms.
+    pub file_delete_delay_ms: i64,
+    /// When none of them was there any more.
+    pub deleted_ms: Option<i64>,
+    /// How many keys were destroyed, once they are.
+    pub keys: Option<usize>,
     /// When it was certified.
     pub certified_ms: Option<i64>,
     /// The certificate.
@@ -76,7 +86,7 @@ impl Request {
     #[must_use]
     pub fn has_sweep(&self) -> bool {
         match self.kind.as_str() {
-            "erase" | "withdraw" | "opt_out_of_sale" => true,
+            "erase" | "withdraw" | "opt_out_of_sale" | "terminate" => true,
             "restrict" => !self.ends,
             "hold" => self.ends,
             _ => false,
@@ -89,14 +99,25 @@ impl Request {
         match () {
             () if self.refused.is_some() => State::Refused,
             () if self.certified_ms.is_some() => State::Certified,
-            // Nothing more comes in; what is there stays until its windows: that is not all of it.
-            () if self.kind == "terminate" => State::Suppressing,
             () if !self.has_sweep() => State::Done,
             () if self.suppressed_ms.is_none() => State::Suppressing,
+            () if self.kind == "terminate" => self.end_state(),
             () if self.swept_ms.is_none() => State::Sweeping,
             () if self.kind != "erase" => State::Done,
             () if self.found.held > 0 => State::Held,
             () => State::AwaitingCleaner,
+        }
+    }
+}
+
+impl Request {
+    /// How far a termination has come, once nothing comes in any more.
+    fn end_state(&self) -> State {
+        match () {
+            () if self.deleting.is_none() => State::Scheduled,
+            () if self.deleted_ms.is_some() => State::AwaitingCleaner,
+            () if self.swept_ms.is_some() && self.found.held > 0 => State::Held,
+            () => State::Sweeping,
         }
     }
 }
@@ -160,7 +181,13 @@ impl Requests {
                 let other = r.found.other_identifiers.max(new.other_identifiers);
                 r.found = Found { erased: r.found.erased, held: new.held, other_identifiers: other };
             }),
-            What::Again { .. } => self.each(entry, |r, _| r.swept_ms = None),
+            What::Again { .. } => self.each(entry, |r, _| (r.swept_ms, r.deleted_ms) = (None, None)),
+            What::Deleting { topics, file_delete_delay_ms } => self.each(entry, |r, _| {
+                r.deleting.get_or_insert_default().extend(topics.iter().cloned());
+                r.file_delete_delay_ms = r.file_delete_delay_ms.max(*file_delete_delay_ms);
+            }),
+            What::Deleted {} => self.each(entry, |r, _| (r.deleted_ms, r.found.held) = (Some(entry.at_ms), 0)),
+            What::KeysDestroyed { keys } => self.each(entry, |r, _| r.keys = Some(*keys)),
             What::Certified { certificate } => self.each(entry, |r, _| {
                 (r.certified_ms, r.certificate) = (Some(entry.at_ms), Some(certificate.clone()));
             }),
@@ -296,6 +323,26 @@ mod tests {
             }
         }
         assert_eq!(Log::new().directive("erase", false, false), State::Refused);
+    }
+
+    #[test]
+    fn a_termination_is_scheduled_held_and_ends_once_all_is_deleted() {
+        let mut log = Log::new();
+        assert_eq!(log.directive("terminate", false, true), State::Suppressing);
+        assert_eq!(log.suppressed(), State::Scheduled);
+        let deleting = |topic: &str, delay| What::Deleting { topics: vec![topic.into()], file_delete_delay_ms: delay };
+        assert_eq!(log.say(deleting("acme.events", 9)), State::Sweeping);
+        assert_eq!(log.swept(10, 3, 1), State::Held);
+        assert_eq!(log.requests.open().count(), 1);
+        assert_eq!(log.say(What::Again { why: "released".into() }), State::Sweeping);
+        assert_eq!(log.say(deleting("acme.raw.web", 5)), State::Sweeping, "one that was made in between");
+        assert_eq!(log.say(What::Deleted {}), State::AwaitingCleaner);
+        assert_eq!(log.say(What::Again { why: "a topic is there again".into() }), State::Sweeping);
+        assert_eq!(log.say(What::Deleted {}), State::AwaitingCleaner);
+        assert_eq!(log.say(What::KeysDestroyed { keys: 2 }), State::AwaitingCleaner);
+        let r = &log.requests.by_id["r"];
+        assert_eq!((r.deleting.as_ref().unwrap().len(), r.file_delete_delay_ms, r.keys, r.found.held), (2, 9, Some(2), 0));
+        assert_eq!(log.say(What::Certified { certificate: Value::Null }), State::Certified);
     }
 
     #[test]

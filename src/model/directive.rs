@@ -118,7 +118,7 @@ pub enum Order {
     },
     /// End the tenant.
     Terminate {
-        /// Units: ms since the epoch.
+        /// When everything must be gone. Units: ms since the epoch; less than 10^11, ms after the append time.
         deadline_ms: i64,
     },
 }

@@ -1,5 +1,6 @@
 //! The process that counts: takes over from what is committed, reads, and publishes what is due.
 
+use crate::commands::terminated;
 use crate::config::{Config, TenantConfig};
 use crate::derive::aggregate::{Aggregate, Event, Held, Lateness, Outcome, Rules, Until};
 use crate::derive::benchmark::Benchmarks;
@@ -127,7 +128,9 @@ impl<'c> Active<'c> {
         let producer = TransactionalProducer::connect(&config.kafka, &config.aggregate.group)?;
         let admin = Admin::connect(&config.kafka)?;
         let topics = admin.partitions()?;
-        let chosen: Vec<&TenantConfig> = config.tenant.iter().filter(|t| is_there(t, &topics)).collect();
+        // A terminated tenant is no news: its topics go, and with them what would be counted.
+        let ended = terminated::terminations(config, &topics).map_err(|failure| Fault::Retry(failure.to_string()))?;
+        let chosen: Vec<&TenantConfig> = config.tenant.iter().filter(|t| !ended.concern(t.id.as_str()) && is_there(t, &topics)).collect();
         let names: Vec<String> = chosen.iter().map(|t| t.topic(Category::Events.as_str())).collect();
         let consumer = RawConsumer::observe(&config.kafka, &config.aggregate.group, &names, Arc::new(Generation::default()))?;
         let count = |name: &String| topics.get(name).copied().unwrap_or(0);

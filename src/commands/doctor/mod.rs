@@ -4,11 +4,12 @@ mod access;
 mod cluster;
 mod files;
 
-use super::Failure;
+use super::{Failure, terminated};
 use crate::config::Config;
 use crate::config::roles::Role;
 use crate::kafka::topics::Admin;
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -53,8 +54,12 @@ struct Report {
 ///
 /// Errors: a check failed.
 pub fn doctor(config: &Config, roles: &[Role], json: bool) -> Result<(), Failure> {
+    let answer = Admin::connect(&config.kafka).and_then(|admin| Ok((admin.partitions()?, admin)));
+    // What a terminated tenant has no more is as it should be. Who may not read directives is told so by another check.
+    let live = if answer.is_ok() { terminated::without_begun(config).unwrap_or(Cow::Borrowed(config)) } else { Cow::Borrowed(config) };
+    let config = live.as_ref();
     let mut findings = files::look(config);
-    match Admin::connect(&config.kafka).and_then(|admin| Ok((admin.partitions()?, admin))) {
+    match answer {
         Err(fault) => {
             findings.push(Finding::fail("brokers", fault.to_string(), "kafka.* in the config; `nc -vz HOST PORT` from this machine"))
         }

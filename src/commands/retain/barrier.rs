@@ -10,7 +10,7 @@ use crate::lifecycle::request::State;
 impl Officer<'_> {
     /// The barrier: notes which requests every worker has taken in, and where the topics ended then.
     pub(super) fn suppress(&mut self) -> Result<(), Fault> {
-        for (tenant, ids) in self.by_tenant(State::Suppressing) {
+        for (tenant, ids) in self.by_tenant_where(|r| r.state() == State::Suppressing) {
             let passed = self.passed(&tenant)?;
             let ids: Vec<String> = ids.into_iter().filter(|id| self.requests.by_id.get(id).is_some_and(|r| r.offset < passed)).collect();
             if ids.is_empty() {

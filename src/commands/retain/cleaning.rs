@@ -2,11 +2,12 @@
 
 use super::rights::{Officer, Saying, commit};
 use super::sweep::Look;
+use crate::config::governed::Governed;
 use crate::faults::{self, Planted, Step};
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::ROLL_KEY;
 use crate::kafka::readback::ReadBack;
-use crate::lifecycle::audit::What;
+use crate::lifecycle::audit::{SweptRange, What};
 use crate::lifecycle::certificate::{Certificate, Times, TopicFacts};
 use crate::lifecycle::hold::Holds;
 use crate::lifecycle::request::{Request, State};
@@ -67,7 +68,7 @@ impl Officer<'_> {
     pub(super) fn clean(&mut self) -> Result<(), Fault> {
         self.cleaning.gone.clear();
         // What a hold does not keep goes all the same.
-        let held: Vec<String> = self.by_tenant(State::Held).into_values().flatten().collect();
+        let held: Vec<String> = self.by_tenant_where(|r| r.state() == State::Held).into_values().flatten().collect();
         for id in &held {
             if let Some(request) = self.requests.by_id.get(id).cloned() {
                 self.is_clean(&request)?;
@@ -117,7 +118,10 @@ impl Officer<'_> {
     fn is_clean(&mut self, request: &Request) -> Result<bool, Fault> {
         let now_ms = clock::now_ms();
         let mut clean = true;
-        for range in request.ranges.iter().filter(|r| r.tombstones_from < r.tombstones_to) {
+        // A topic that is there no more went with its tenant.
+        let there = |r: &&SweptRange| r.tombstones_from < r.tombstones_to && self.partitions.contains_key(&r.topic);
+        let ranges: Vec<SweptRange> = request.ranges.iter().filter(there).cloned().collect();
+        for range in &ranges {
             let pace = self.pace(&range.topic)?;
             let end = self.all.bounds(&range.topic, range.partition)?.1;
             let place = (range.topic.clone(), range.partition);
@@ -282,7 +286,11 @@ impl Officer<'_> {
     }
 
     fn facts(&self, tenant: &str) -> Result<Vec<TopicFacts>, Fault> {
-        let topics: Vec<String> = self.governed.iter().filter(|g| g.tenant == tenant).map(|g| g.topic.clone()).collect();
+        let there = |g: &&Governed| g.tenant == tenant && self.partitions.contains_key(&g.topic);
+        let topics: Vec<String> = self.governed.iter().filter(there).map(|g| g.topic.clone()).collect();
+        if topics.is_empty() {
+            return Ok(Vec::new());
+        }
         let (settings, replicas) = (self.admin.settings(&topics)?, self.admin.replicas(&topics)?);
         let number =
             |topic: &String, name: &str| settings.get(topic).and_then(|s| s.get(name)).and_then(|s| s.value.parse().ok()).unwrap_or(0);
@@ -302,6 +310,7 @@ impl Officer<'_> {
         Some(Certificate {
             kind: "certificate".into(),
             version: 1,
+            order: request.kind.clone(),
             request: id.to_owned(),
             tenant: request.tenant.clone(),
             directive_offset: standing.offset,
@@ -319,6 +328,7 @@ impl Officer<'_> {
                 swept_ms: request.swept_ms?,
                 ..times
             },
+            ended: None,
             statements: Certificate::statements(),
         })
     }

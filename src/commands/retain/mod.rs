@@ -13,6 +13,7 @@
 mod barrier;
 mod cleaning;
 mod cursor;
+mod ending;
 mod look;
 mod partition;
 mod rights;
@@ -22,7 +23,7 @@ mod trim;
 
 use super::process::{self, Files, Process, Refused};
 use super::watch::Watch;
-use super::{Failure, Load, topics};
+use super::{Failure, Load, terminated, topics};
 use crate::config::governed::Governed;
 use crate::config::{Config, TenantConfig};
 use crate::kafka::client::Fault;
@@ -32,6 +33,7 @@ use crate::kafka::readback::ReadBack;
 use crate::kafka::topics::Admin;
 use crate::kafka::transaction::TransactionalProducer;
 use crate::lifecycle::hold::Holds;
+use crate::lifecycle::termination::Terminations;
 use crate::model::directive::InForce;
 use crate::ops::clock;
 use crate::ops::metrics::TenantLabels;
@@ -65,6 +67,9 @@ struct Retain<'c> {
     directives: DirectiveReader,
     in_force: InForce,
     holds: Holds,
+    terminations: Terminations,
+    /// Whether the partition of the directives is this process's: a topic of nobody's, which no tenant's end takes away.
+    is_officer: bool,
     taken_in: Arc<AtomicI64>,
     partitions: BTreeMap<Place, PartitionState>,
     looked_at_ms: i64,
@@ -105,23 +110,32 @@ fn enforce(
     until_caught_up: bool,
     mut fresh: impl FnMut() -> Option<Config>,
 ) -> Result<Option<Config>, Failure> {
-    let governed = config.governed().map_err(|faults| Failure::Usage(faults.join("; ")))?;
+    // Whose deletion has begun has no windows any more: the officer ends it.
+    let begun = terminated::begun(config)?;
+    let live = terminated::without(config, &begun);
+    let governed = live.governed().map_err(|faults| Failure::Usage(faults.join("; ")))?;
     let stop = process.follow_stop().map_err(Failure::Failed)?;
-    let duty = Duty::start(config, &governed, &stop)?;
-    let mut retain = Retain::connect(config, governed, Arc::clone(&stop))?;
+    let duty = Duty::start(config, &begun, &stop)?;
+    let mut retain = Retain::connect(&live, governed, Arc::clone(&stop))?;
     retain.watch()?;
     process.health.set_ready(true);
     tracing::info!(topics = retain.governed.len(), id = %retain.id, "retention began");
     let mut next = None;
     while next.is_none() && !process.stopping() {
         match retain.turn() {
+            // At once, before anything else of it: its topics may be deleted from now on.
+            _ if retain.has_ended() => {
+                tracing::info!("a terminated tenant's time has come: its cursors are let go of");
+                next = Some(config.clone());
+                break;
+            }
             Ok(()) if until_caught_up && duty.is_idle() && retain.is_caught_up()? => break,
             Ok(()) => {}
             Err(Fault::Stop(text)) => return Err(Failure::Failed(text)),
             Err(fault) => retain.recover(&fault),
         }
-        // One process of the group sees to people's requests: the one that has the first partition of all.
-        duty.set(retain.partitions.contains_key(&(0, 0)));
+        // One process of the group sees to people's requests: the one that has the partition of the directives.
+        duty.set(retain.is_officer);
         next = fresh();
     }
     stop.store(true, Ordering::SeqCst);
@@ -133,7 +147,8 @@ fn enforce(
 /// Refuses to begin when the brokers' settings cannot keep the promise.
 fn check(config: &Config) -> Result<(), Failure> {
     let admin = Admin::connect(&config.kafka)?;
-    let plans = topics::plans(config, &admin)?;
+    let live = terminated::without_begun(config)?;
+    let plans = topics::plans(&live, &admin)?;
     let faults = topics::faults(&plans, &admin)?;
     if faults.is_empty() {
         return Ok(());
@@ -149,7 +164,8 @@ fn check(config: &Config) -> Result<(), Failure> {
 impl<'c> Retain<'c> {
     fn connect(config: &'c Config, governed: Vec<Governed>, stop: Arc<AtomicBool>) -> Result<Self, Failure> {
         let generation = Arc::new(Generation::default());
-        let names: Vec<String> = governed.iter().map(|g| g.topic.clone()).collect();
+        let own = config.topics.directives.clone();
+        let names: Vec<String> = governed.iter().map(|g| g.topic.clone()).chain([own]).collect();
         let consumer = RawConsumer::connect(&config.kafka, &config.retain.group, &names, Arc::clone(&generation))?;
         let id = super::transactional_id(&config.retain.group, &config.retain.instance);
         let producer = TransactionalProducer::connect(&config.kafka, &id)?;
@@ -172,6 +188,8 @@ impl<'c> Retain<'c> {
             directives,
             taken_in: Arc::new(AtomicI64::new(in_force.next_offset)),
             holds: Holds::build(&in_force),
+            terminations: Terminations::build(&in_force),
+            is_officer: false,
             in_force,
             stop,
         })
@@ -195,7 +213,7 @@ impl<'c> Retain<'c> {
             return Ok(());
         }
         if self.directives.follow(&mut self.in_force, Duration::ZERO)? {
-            self.holds = Holds::build(&self.in_force);
+            self.take_in();
         }
         self.taken_in.store(self.in_force.next_offset, Ordering::SeqCst);
         let now_ms = clock::now_ms();
@@ -211,6 +229,17 @@ impl<'c> Retain<'c> {
         Ok(())
     }
 
+    /// Whether the deletion of a tenant has begun whose cursors are held here. Asked after a turn: its own topics may have failed it.
+    fn has_ended(&self) -> bool {
+        let begun = self.terminations.begun(clock::now_ms());
+        self.config.tenant.iter().any(|t| begun.contains(t.id.as_str()))
+    }
+
+    /// Compiles what is in force.
+    fn take_in(&mut self) {
+        (self.holds, self.terminations) = (Holds::build(&self.in_force), Terminations::build(&self.in_force));
+    }
+
     /// The shortest of the governed topics' intervals. Units: ms.
     fn look_every_ms(&self) -> i64 {
         self.governed.iter().map(|g| g.governance.timing.look_every_ms()).min().unwrap_or(1_000)
@@ -224,8 +253,11 @@ impl<'c> Retain<'c> {
         }
         // A predecessor may have said that a hold was in force before this process had read of it.
         self.directives.catch_up(&mut self.in_force)?;
-        self.holds = Holds::build(&self.in_force);
-        let places = self.consumer.assignment()?;
+        self.take_in();
+        let mut places = self.consumer.assignment()?;
+        let own = (self.governed.len() as u16, 0);
+        self.is_officer = places.contains(&own);
+        places.retain(|place| place.0 < own.0);
         let fresh = self.consumer.take_fresh();
         let kept: Vec<Place> = places.iter().filter(|p| !fresh.contains(*p)).copied().collect();
         if !kept.is_empty() {
@@ -234,6 +266,10 @@ impl<'c> Retain<'c> {
         // The client remembers a pause beyond a revocation: without this, a partition that comes back stands still for ever.
         if !places.is_empty() {
             self.consumer.resume(&places)?;
+        }
+        if self.is_officer {
+            // Directives are followed elsewhere: who has their partition is a matter of office.
+            self.consumer.pause(&[own])?;
         }
         let committed = self.consumer.committed_texts(&places)?;
         let now_ms = clock::now_ms();

@@ -3,7 +3,7 @@
 //! ```text
 //! directive ─> accepted ─> every worker has it (barrier) ─> swept ─> cleaner done, raw passed, read back ─> certified
 //! ```
-//! One process of the group is the officer: the one that owns the first governed partition. Its transactional id is the same wherever it runs, so a
+//! One process of the group is the officer: the one that owns the partition of `lethe.directives`. Its transactional id is the same wherever it runs, so a
 //! successor fences a predecessor, and reads the audit only then: what it finds there is all that was ever done. Each step is one transaction with its
 //! audit entry, in this order, so that a process killed anywhere leaves a state from which the next goes on, and never a certificate first.
 
@@ -21,6 +21,7 @@ use crate::lifecycle::audit::{Chain, Head, What, read};
 use crate::lifecycle::hold::Holds;
 use crate::lifecycle::request::{Request, Requests, State};
 use crate::lifecycle::signed::read_private;
+use crate::lifecycle::termination::Terminations;
 use crate::model::directive::{InForce, Order, Outcome};
 use crate::model::time::HOUR_MS;
 use crate::ops::{clock, keys_signing, metrics as counted};
@@ -56,12 +57,13 @@ pub(super) struct Duty {
 }
 
 impl Duty {
-    /// Starts the thread. Errors: none can be started.
-    pub(super) fn start(config: &Config, governed: &[Governed], stop: &Arc<AtomicBool>) -> Result<Duty, Failure> {
+    /// Starts the thread. `begun`: terminated tenants whose cursors this process has let go of. Errors: none can be started.
+    pub(super) fn start(config: &Config, begun: &BTreeSet<String>, stop: &Arc<AtomicBool>) -> Result<Duty, Failure> {
         let (on, state) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU8::new(UNKNOWN)));
         let post = Post {
             config: config.clone(),
-            governed: governed.to_vec(),
+            governed: config.governed().map_err(|faults| Failure::Usage(faults.join("; ")))?,
+            begun: begun.clone(),
             on: Arc::clone(&on),
             state: Arc::clone(&state),
             stop: Arc::clone(stop),
@@ -99,6 +101,7 @@ impl Duty {
 struct Post {
     config: Config,
     governed: Vec<Governed>,
+    begun: BTreeSet<String>,
     on: Arc<AtomicBool>,
     state: Arc<AtomicU8>,
     stop: Arc<AtomicBool>,
@@ -154,6 +157,10 @@ pub(super) struct Glance {
 pub(super) struct Officer<'p> {
     pub(super) config: &'p Config,
     pub(super) governed: &'p [Governed],
+    /// Terminated tenants whose cursors were let go of: their topics may be deleted.
+    pub(super) begun: &'p BTreeSet<String>,
+    /// When a hindrance was last told of. Units: ms since the epoch.
+    pub(super) told_ms: i64,
     pub(super) stop: &'p AtomicBool,
     pub(super) producer: TransactionalProducer,
     /// Looks at the retention cursors.
@@ -190,6 +197,8 @@ impl<'p> Officer<'p> {
         let mut officer = Officer {
             config,
             governed: &post.governed,
+            begun: &post.begun,
+            told_ms: 0,
             stop: &post.stop,
             producer,
             cursors: RawConsumer::observe(&config.kafka, &config.retain.group, &governed_names, Arc::default())?,
@@ -249,9 +258,17 @@ impl<'p> Officer<'p> {
         self.suppress()?;
         self.sweep()?;
         self.clean()?;
+        self.end_tenants()?;
         self.forget()?;
-        let idle = !self.requests.open().any(|(_, r)| r.state() != State::Held);
         let now_ms = clock::now_ms();
+        // What a hold keeps, and what has time until its deadline, is not waited for.
+        let begun = Terminations::build(&self.in_force).begun(now_ms);
+        let waits = |r: &Request| match r.state() {
+            State::Held => true,
+            State::Scheduled => !begun.contains(&r.tenant),
+            _ => false,
+        };
+        let idle = self.requests.open().all(|(_, r)| waits(r));
         if self.unsigned && (idle || now_ms - self.checkpoint_ms > CHECKPOINT_EVERY_MS) {
             self.write(Vec::new(), &[], true)?;
         }
@@ -278,7 +295,11 @@ impl<'p> Officer<'p> {
                 pseudonyms: d.order.pseudonyms().len(),
                 ends,
             };
-            let notice = matches!(d.order, Order::Hold { .. }).then(|| if ends { "hold_released" } else { "hold_set" });
+            let notice = match &d.order {
+                Order::Hold { .. } => Some(if ends { "hold_released" } else { "hold_set" }),
+                Order::Terminate { .. } => Some("terminated"),
+                _ => None,
+            };
             let notice = notice.filter(|_| tenant_known).map(|n| (d.tenant.clone(), d.id.clone(), n));
             news.push((standing.offset, (d.tenant.clone(), vec![d.id.clone()], what), notice));
         }
@@ -312,13 +333,23 @@ impl<'p> Officer<'p> {
         Ok(())
     }
 
-    /// Requests in a state, by tenant.
+    /// Requests in a state, by tenant; the end of a tenant has its own ways.
     pub(super) fn by_tenant(&self, state: State) -> BTreeMap<String, Vec<String>> {
+        self.by_tenant_where(|r| r.state() == state && r.kind != "terminate")
+    }
+
+    /// The requests that are wanted, by tenant.
+    pub(super) fn by_tenant_where(&self, wanted: impl Fn(&Request) -> bool) -> BTreeMap<String, Vec<String>> {
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (id, r) in self.requests.open().filter(|(_, r)| r.state() == state) {
+        for (id, r) in self.requests.open().filter(|(_, r)| wanted(r)) {
             found.entry(r.tenant.clone()).or_default().push(id.clone());
         }
         found
+    }
+
+    /// Takes in every directive that was given before now. Errors: the brokers.
+    pub(super) fn catch_up(&mut self) -> Result<(), Fault> {
+        self.directives.catch_up(&mut self.in_force).map(drop)
     }
 
     /// What is held now.
@@ -366,15 +397,18 @@ impl<'p> Officer<'p> {
         if records.is_empty() {
             return Ok(());
         }
+        // A tenant that has no such topic any more was terminated.
+        let topic_of = |tenant: &str| self.config.tenant.iter().find(|t| t.id.as_str() == tenant).map(|t| t.topic("notices"));
+        let told: Vec<(String, &Notice)> = notices.iter().filter_map(|n| Some((topic_of(&n.0)?, n))).collect();
+        let told: Vec<(String, &Notice)> = told.into_iter().filter(|(topic, _)| self.partitions.contains_key(topic)).collect();
         let transaction = self.producer.begin()?;
         more(&transaction)?;
         for bytes in &records {
             transaction.put(&self.config.topics.audit, Some(0), CHAIN.as_bytes(), bytes)?;
         }
-        for (tenant, request, event) in notices {
-            let Some(topic) = self.config.tenant.iter().find(|t| t.id.as_str() == tenant).map(|t| t.topic("notices")) else { continue };
+        for (topic, (tenant, request, event)) in &told {
             let value: Value = json!({ "type": event, "request": request, "tenant": tenant, "at_ms": now_ms });
-            transaction.put(&topic, None, request.as_bytes(), value.to_string().as_bytes())?;
+            transaction.put(topic, None, request.as_bytes(), value.to_string().as_bytes())?;
         }
         commit(transaction, &self.cursors)?;
         entries.iter().for_each(|entry| self.requests.take(entry));

@@ -20,6 +20,8 @@ pub(super) struct Wish {
     pub topics: Option<HashSet<String>>,
     /// Instead of people: everything behind the cursor that is past due, which a hold had kept.
     pub overdue: bool,
+    /// Instead of people: everything.
+    pub everything: bool,
 }
 
 /// All wishes of a tenant, ready to match.
@@ -27,6 +29,7 @@ pub(super) struct Wishes {
     all: Vec<Wish>,
     by_person: HashMap<Pseudonym, Vec<u32>>,
     overdue: Vec<u32>,
+    everything: Vec<u32>,
     /// The retention cursors: topic and partition. Empty without an overdue wish.
     cursors: HashMap<(String, i32), i64>,
 }
@@ -51,7 +54,7 @@ pub(super) struct Pass {
 impl Wishes {
     pub(super) fn new(all: Vec<Wish>, cursors: HashMap<(String, i32), i64>) -> Self {
         let mut by_person: HashMap<Pseudonym, Vec<u32>> = HashMap::new();
-        let mut overdue = Vec::new();
+        let (mut overdue, mut everything) = (Vec::new(), Vec::new());
         for (i, wish) in all.iter().enumerate() {
             for p in &wish.people {
                 by_person.entry(*p).or_default().push(i as u32);
@@ -59,8 +62,11 @@ impl Wishes {
             if wish.overdue {
                 overdue.push(i as u32);
             }
+            if wish.everything {
+                everything.push(i as u32);
+            }
         }
-        Wishes { all, by_person, overdue, cursors }
+        Wishes { all, by_person, overdue, everything, cursors }
     }
 
     /// The requests, in the order of their numbers.
@@ -75,7 +81,7 @@ impl Wishes {
 
     /// Which wishes a record with a value fulfils.
     fn of(&self, governed: &Governed, seen: &Seen<'_>, header: Option<&Header<'_>>, now_ms: i64) -> Vec<u32> {
-        let mut found = Vec::new();
+        let mut found = self.everything.clone();
         if let Some(header) = header {
             for wishes in header.identifiers().filter_map(|p| self.by_person.get(&p)) {
                 found.extend(wishes.iter().copied().filter(|i| {
@@ -194,6 +200,7 @@ mod tests {
             people: people.iter().map(|n| Pseudonym([*n; 16])).collect(),
             topics: topics.map(|t| t.iter().map(|s| (*s).to_owned()).collect()),
             overdue,
+            everything: false,
         }
     }
 
@@ -234,6 +241,13 @@ mod tests {
         assert_eq!(keys(&pass), ["a", "d"]);
         assert_eq!(others[0].len(), 2);
         assert_eq!(pass.count(1), [(2, 0)]);
+    }
+
+    #[test]
+    fn everything_is_everything_even_without_a_person() {
+        let wishes = Wishes::new(vec![Wish { everything: true, ..wish(&[], None, false) }], HashMap::new());
+        let (pass, _) = pass(&wishes, &Holds::default(), &[(0, "a", 500, Some(&[])), (1, "b", 1, Some(&[3])), (2, "c", 1, None)]);
+        assert_eq!(keys(&pass), ["a", "b"]);
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Officer<'_> {
             let overdue = matches!(order, Order::Hold { .. });
             let people = if overdue { Vec::new() } else { order.pseudonyms().iter().map(|(_, p)| *p).collect() };
             let cutoff_ms = standing.stored_at_ms.saturating_add(tolerance_ms);
-            all.push(Wish { id: id.clone(), cutoff_ms, people, topics: self.topics_of(tenant, order), overdue });
+            all.push(Wish { id: id.clone(), cutoff_ms, people, topics: self.topics_of(tenant, order), overdue, everything: false });
         }
         let cursors = if all.iter().any(|w| w.overdue) { self.cursors_of(tenant)? } else { HashMap::new() };
         Ok(Wishes::new(all, cursors))
@@ -137,7 +137,13 @@ impl Officer<'_> {
     /// Writes a tombstone for every key that is not held, and into the same transactions how many for whom. Returns how many, by partition.
     ///
     /// Errors: a hold came in between; all is swept again.
-    fn tombstones(&mut self, governed: &Governed, pass: &Pass, wishes: &Wishes, holds: &Holds) -> Result<BTreeMap<i32, u64>, Fault> {
+    pub(super) fn tombstones(
+        &mut self,
+        governed: &Governed,
+        pass: &Pass,
+        wishes: &Wishes,
+        holds: &Holds,
+    ) -> Result<BTreeMap<i32, u64>, Fault> {
         let mut keys: Vec<(&(i32, Vec<u8>), &Hit)> = pass.hits.iter().filter(|(_, hit)| !hit.held).collect();
         keys.sort_by_key(|(place, _)| *place);
         let ids: Vec<&String> = wishes.ids().collect();

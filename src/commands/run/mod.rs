@@ -15,7 +15,7 @@ mod tenants;
 
 use super::process::{self, Files, Process, Refused};
 use super::watch::Watch;
-use super::{Failure, Load};
+use super::{Failure, Load, terminated};
 use crate::config::Config;
 use crate::config::compile::compile;
 use crate::faults::{self, Planted};
@@ -23,6 +23,7 @@ use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, Membership, Place, RawConsumer};
 use crate::kafka::directives::Mark;
 use crate::kafka::topics::Admin;
+use crate::lifecycle::termination::Terminations;
 use crate::model::keyring::Keyring;
 use crate::model::record::RawRecords;
 use crate::ops::assets::GeoFile;
@@ -51,6 +52,8 @@ pub(crate) struct Job {
     follower: directives::Follower,
     tenants: tenants::Tenants,
     stop: AtomicBool,
+    /// The topics of a terminated tenant are gone: the job is to begin anew without it.
+    ended: AtomicBool,
     /// The wish of the whole process.
     process_stop: Arc<AtomicBool>,
     failed: Mutex<Option<String>>,
@@ -142,22 +145,42 @@ pub fn run(load: Load<'_>, path: &Path, until_caught_up: bool) -> Result<(), Fai
     let process = Process::start(&config.run.http, &config)?;
     loop {
         drop(keyring);
-        let now = config.clone();
         let mut fresh = None;
-        job(config, prepared, &process, End::Asked, || {
+        let mut look = || {
             let is_new_keyring = files.is_new_keyring();
-            fresh = files.look(&process, || anew(load, &now, is_new_keyring));
+            fresh = files.look(&process, || anew(load, &config, is_new_keyring));
             fresh.is_some()
-        })?;
+        };
+        if prepared.rules.tenants.is_empty() {
+            wait_for_tenants(&process, look);
+        } else {
+            job(prepared, &process, End::Asked, &mut look)?;
+        }
         match fresh {
             Some(next) => (config, keyring, prepared) = next,
-            None => return Ok(()),
+            None if process.stopping() => return Ok(()),
+            None => {
+                // A terminated tenant's topics are gone: on without it.
+                keyring = keys::load(&config.keys.file, std::env::var(keys::KEYRING_VARIABLE).ok())?;
+                prepared = prepare(&config, &keyring)?;
+            }
         }
+    }
+}
+
+/// With every tenant terminated there is nothing to do, until the config names a new one.
+fn wait_for_tenants(process: &Process, mut is_over: impl FnMut() -> bool) {
+    tracing::warn!("every tenant of the config is terminated: there is nothing to run");
+    process.health.set_ready(true);
+    while !process.stopping() && !is_over() {
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
 /// What a job needs of the outside before it begins.
 struct Ready {
+    /// Without the tenants that were terminated and are gone.
+    config: Config,
     rules: Rules,
     admin: Admin,
     tenants: tenants::Tenants,
@@ -177,10 +200,23 @@ fn anew(load: Load<'_>, now: &Config, is_new_keyring: bool) -> Result<Option<(Co
 }
 
 fn prepare(config: &Config, keyring: &Keyring) -> Result<Ready, Failure> {
-    let rules = compile(config, keyring).map_err(|faults| Failure::Usage(faults.join("; ")))?;
+    let keyless = terminated::keyless(config, keyring);
+    if keyless.is_empty() {
+        // Told before the brokers are asked.
+        compile(config, keyring).map_err(|faults| Failure::Usage(faults.join("; ")))?;
+    }
     let admin = Admin::connect(&config.kafka)?;
-    let tenants = tenants::Tenants::look(&rules, config, &admin.partitions()?)?;
-    Ok(Ready { rules, admin, tenants, assets: Tables::open(config)? })
+    let there = admin.partitions()?;
+    let terminations = terminated::terminations(config, &there)?;
+    let mut gone = terminated::gone(config, &terminations, &there);
+    gone.extend(keyless.into_iter().filter(|tenant| terminations.concern(tenant)));
+    for tenant in &gone {
+        tracing::info!(tenant, "this tenant was terminated: it is left out");
+    }
+    let config = terminated::without(config, &gone).into_owned();
+    let rules = compile(&config, keyring).map_err(|faults| Failure::Usage(faults.join("; ")))?;
+    let tenants = tenants::Tenants::look(&rules, &config, &there)?;
+    Ok(Ready { rules, admin, tenants, assets: Tables::open(&config)?, config })
 }
 
 /// The job itself, once per process, with a keyring from wherever.
@@ -189,13 +225,16 @@ fn prepare(config: &Config, keyring: &Keyring) -> Result<Ready, Failure> {
 pub fn work(config: Config, keyring: Keyring, end: End) -> Result<Done, Failure> {
     let ready = prepare(&config, &keyring)?;
     drop(keyring);
+    if ready.rules.tenants.is_empty() {
+        return Ok(Done::default());
+    }
     let process = Process::start(&config.run.http, &config)?;
-    job(config, ready, &process, end, || false)
+    job(ready, &process, end, || false)
 }
 
 /// One job, from its start until it is asked to stop, has reached its end, or `is_over` says so.
-fn job(config: Config, ready: Ready, process: &Process, end: End, mut is_over: impl FnMut() -> bool) -> Result<Done, Failure> {
-    let Ready { rules, admin, tenants, assets } = ready;
+fn job(ready: Ready, process: &Process, end: End, mut is_over: impl FnMut() -> bool) -> Result<Done, Failure> {
+    let Ready { config, rules, admin, tenants, assets } = ready;
     if config.run.threads > 0 {
         // Fails only if a pool exists, which then is as good.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(config.run.threads).build_global();
@@ -210,6 +249,7 @@ fn job(config: Config, ready: Ready, process: &Process, end: End, mut is_over: i
         follower,
         tenants,
         stop: AtomicBool::new(false),
+        ended: AtomicBool::new(false),
         process_stop: Arc::clone(&process.stop),
         failed: Mutex::default(),
         done: Mutex::default(),
@@ -229,22 +269,27 @@ fn job(config: Config, ready: Ready, process: &Process, end: End, mut is_over: i
     supervise(&job, threads, |job| match (end, &target) {
         (End::Rows(rows), _) => job.done().tally.rows() >= rows,
         (_, Some(target)) => target.reached(job),
-        _ => is_over(),
+        _ => job.ended.load(Ordering::Relaxed) || is_over(),
     })?;
     let done = job.done().clone();
     Ok(done)
 }
 
-/// Looks at the topics of tenants that stand still, on a thread that nobody waits for: an answer may take long.
+/// Looks at the topics of tenants that stand still or were terminated, on a thread that nobody waits for: an answer may take long.
 fn watch_topics(job: &Arc<Job>, admin: Admin) -> Result<(), Failure> {
     let watched = Arc::clone(job);
     spawn(job, "topics", move || {
         while !watched.stopping() {
             std::thread::sleep(tenants::LOOK_EVERY);
-            if !watched.tenants.any_blocked() {
+            let terminations = watched.follower.in_force(Terminations::build);
+            let any_terminated = terminations.tenants().next().is_some();
+            if !any_terminated && !watched.tenants.any_blocked() {
                 continue;
             }
             match admin.partitions() {
+                Ok(there) if !terminated::gone(&watched.config, &terminations, &there).is_empty() => {
+                    watched.ended.store(true, Ordering::Relaxed);
+                }
                 Ok(there) => watched.tenants.look_again(&watched.rules, &there),
                 Err(fault) => tracing::warn!(%fault, "topics cannot be looked at"),
             }

@@ -7,8 +7,8 @@
 mod erased;
 mod restore;
 
-use super::Failure;
 use super::process::Process;
+use super::{Failure, terminated};
 use crate::config::{Config, TenantConfig};
 use crate::derive::record;
 use crate::derive::session::Session;
@@ -18,6 +18,7 @@ use crate::kafka::consumer::{Generation, Lent, Membership, Place, RawConsumer};
 use crate::kafka::directives::{DirectiveReader, Mark};
 use crate::kafka::topics::Admin;
 use crate::kafka::transaction::{NextOffset, TransactionalProducer};
+use crate::lifecycle::termination::Terminations;
 use crate::model::category::Category;
 use crate::model::directive::InForce;
 use crate::model::header::{self, Header};
@@ -37,6 +38,8 @@ const RECORD_SCHEMA: &str = include_str!("../../../schemas/record/record.avsc");
 const SESSION_SCHEMA: &str = include_str!("../../../schemas/session/session.avsc");
 /// How long the loop waits for a record.
 const WAIT: Duration = Duration::from_millis(20);
+/// How often topics of terminated tenants are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Pause after a fault, before the work is taken up again.
 const FAULT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -61,28 +64,55 @@ struct Partition {
 ///
 /// Errors: topics whose partitions differ in number; brokers that refuse.
 pub fn sessions(config: &Config, until_caught_up: bool) -> Result<(), Failure> {
-    let sources = sources(config)?;
+    let mut here = sources(config)?;
     let process = Process::start(&config.sessions.http, config)?;
+    while !process.stopping() {
+        if here.is_empty() && !until_caught_up {
+            tracing::warn!("every tenant with sessions is terminated: there is nothing to put together");
+            process.health.set_ready(true);
+            while !process.stopping() {
+                std::thread::sleep(FAULT_PAUSE);
+            }
+        }
+        if here.is_empty() || work(config, here, &process, until_caught_up)? {
+            break;
+        }
+        here = sources(config)?;
+    }
+    tracing::info!("sessions ended");
+    Ok(())
+}
+
+/// Puts sessions together until the end, or until the topics of a terminated tenant are gone. Returns whether it is the end.
+fn work(config: &Config, sources: Vec<Source>, process: &Process, until_caught_up: bool) -> Result<bool, Failure> {
     let mut job = Job::connect(config, sources)?;
     process.health.set_ready(true);
     while !process.stopping() {
-        match job.turn() {
+        let done = job.turn();
+        if job.has_ended() {
+            tracing::info!("a terminated tenant's topics are gone: on without it");
+            return Ok(false);
+        }
+        match done {
             Ok(()) if until_caught_up && job.is_caught_up()? => break,
             Ok(()) => {}
             Err(Fault::Stop(text)) => return Err(Failure::Failed(text)),
             Err(fault) => job.recover(&fault, &process.stop),
         }
     }
-    tracing::info!("sessions ended");
-    Ok(())
+    Ok(true)
 }
 
-/// The tenants that have sessions. Errors: missing topics; topics whose partitions differ in number.
+/// The tenants that have sessions and are not gone. Errors: missing topics; topics whose partitions differ in number; nobody has sessions.
 fn sources(config: &Config) -> Result<Vec<Source>, Failure> {
     let there = Admin::connect(&config.kafka)?.partitions()?;
     let wants = |t: &&TenantConfig| [Category::Events, Category::Sessions].iter().all(|c| t.categories().contains(c));
+    if !config.tenant.iter().any(|t| wants(&t)) {
+        return Err(Failure::Usage("no tenant has both events and sessions: there is nothing to put together".into()));
+    }
+    let gone = terminated::gone(config, &terminated::terminations(config, &there)?, &there);
     let mut sources = Vec::new();
-    for tenant in config.tenant.iter().filter(wants) {
+    for tenant in config.tenant.iter().filter(wants).filter(|t| !gone.contains(t.id.as_str())) {
         let [events, sessions] = [Category::Events, Category::Sessions].map(|c| tenant.topic(c.as_str()));
         let count = |topic: &String| {
             there.get(topic).copied().ok_or_else(|| Failure::Failed(format!("topic {topic} is missing; mend it with `lethe topics apply`")))
@@ -94,9 +124,6 @@ fn sources(config: &Config) -> Result<Vec<Source>, Failure> {
             )));
         }
         sources.push(Source { tenant: tenant.id.to_string(), events, sessions, partitions });
-    }
-    if sources.is_empty() {
-        return Err(Failure::Usage("no tenant has both events and sessions: there is nothing to put together".into()));
     }
     Ok(sources)
 }
@@ -121,6 +148,9 @@ struct Job<'c> {
     restore: Restore,
     record_prefix: Vec<u8>,
     session_prefix: Vec<u8>,
+    admin: Admin,
+    /// When topics of terminated tenants were last looked for.
+    looked: Instant,
     /// Where everything that was there at the start ends.
     ends: Vec<(Place, i64)>,
 }
@@ -155,9 +185,28 @@ impl<'c> Job<'c> {
             id,
             directives,
             erased: Erased::default(),
+            admin: Admin::connect(&config.kafka)?,
+            looked: Instant::now(),
             in_force,
             ends,
         })
+    }
+
+    /// Whether a tenant of this job was terminated and its topics are gone. Looked at now and then, after a turn: they may be what failed it.
+    fn has_ended(&mut self) -> bool {
+        if self.looked.elapsed() < LOOK_EVERY {
+            return false;
+        }
+        self.looked = Instant::now();
+        let terminations = Terminations::build(&self.in_force);
+        let ours = |s: &&Source| terminations.concern(&s.tenant);
+        if !self.sources.iter().any(|s| ours(&s)) {
+            return false;
+        }
+        // Brokers that do not answer are the next turn's matter.
+        let Ok(there) = self.admin.partitions() else { return false };
+        let gone = terminated::gone(self.config, &terminations, &there);
+        self.sources.iter().any(|s| gone.contains(&s.tenant))
     }
 
     /// One turn: a batch. Errors: what [`Job::recover`] mends, or `Stop`.
