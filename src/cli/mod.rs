@@ -50,7 +50,7 @@ fn call(cli: Cli) -> Result<(), Failure> {
         Command::Topics { action: TopicsAction::Acls { role, tenant, command } } => {
             commands::acls::acls(&config()?, &commands::acls::Wish { role, tenant, command })
         }
-        Command::Sessions(flags) => commands::sessions::sessions(&config()?, flags.until_caught_up),
+        Command::Sessions(flags) => commands::sessions::sessions(&config, &cli.config, flags.until_caught_up),
         Command::Topics { action: TopicsAction::Apply { dry_run, missing_only } } => {
             commands::topics::apply(&config()?, dry_run, missing_only)
         }

@@ -7,6 +7,7 @@ pub mod cell;
 pub mod day;
 pub mod lateness;
 pub mod money;
+mod packed;
 pub mod record;
 pub mod session;
 pub mod sessions;

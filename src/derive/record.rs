@@ -22,6 +22,8 @@ pub struct Event<'a> {
     pub subject: &'a str,
     /// The key's generation.
     pub epoch: Epoch,
+    /// When consent was given, if that is said. Units: ms since the epoch.
+    pub given_at_ms: Option<i64>,
     /// ISO 3166-1 alpha-2.
     pub country: &'a str,
     /// `mobile`.
@@ -65,7 +67,7 @@ pub fn read<'a>(prefix: &[u8], bytes: &'a [u8]) -> Option<Event<'a>> {
     body.skip_identifiers()?;
     let epoch = Epoch(u16::try_from(body.long()?).ok()?);
     body.text()?; // legal_basis
-    body.skip_consent()?;
+    let given_at_ms = body.consent_given_at()?;
     let [country, _, _] = if body.is_there()? { body.optional_texts()? } else { [""; 3] };
     body.optional_text()?; // ip_truncated
     let mut device_class = "";
@@ -83,7 +85,21 @@ pub fn read<'a>(prefix: &[u8], bytes: &'a [u8]) -> Option<Event<'a>> {
         _ => return None,
     };
     let currency = body.optional_text()?;
-    Some(Event { event_id, event_name, occurred_at_ms, subject, epoch, country, device_class, host, path, campaign, value, currency })
+    Some(Event {
+        event_id,
+        event_name,
+        occurred_at_ms,
+        subject,
+        epoch,
+        given_at_ms,
+        country,
+        device_class,
+        host,
+        path,
+        campaign,
+        value,
+        currency,
+    })
 }
 
 impl Bytes<'_> {
@@ -106,20 +122,20 @@ impl Bytes<'_> {
         }
     }
 
-    fn skip_consent(&mut self) -> Option<()> {
+    /// When consent was given, if that is said.
+    fn consent_given_at(&mut self) -> Option<Option<i64>> {
         if !self.is_there()? {
-            return Some(());
+            return Some(None);
         }
         for _ in 0..4 {
             if self.is_there()? {
                 self.take(1)?;
             }
         }
-        if self.is_there()? {
-            self.long()?; // given_at
-        }
+        let given_at_ms = if self.is_there()? { Some(self.long()?) } else { None };
         self.optional_text()?; // version
-        self.take(1).map(drop) // opt_out_of_sale
+        self.take(1)?; // opt_out_of_sale
+        Some(given_at_ms)
     }
 }
 
@@ -231,6 +247,7 @@ mod tests {
             let if_there = |is: bool, i: usize| if is { t[i].as_str() } else { "" };
             prop_assert_eq!((e.event_name, e.occurred_at_ms, e.subject, e.epoch), (t[16].as_str(), at, t[17].as_str(), Epoch(epoch)));
             prop_assert_eq!(e.event_id, t[0].as_str());
+            prop_assert_eq!(e.given_at_ms, (there[7] && there[4]).then_some(at));
             prop_assert_eq!((e.country, e.device_class), (if_there(there[8], 3), if_there(there[9], 6)));
             prop_assert_eq!((e.host, e.path), (if_there(there[10], 7), if_there(there[10], 8)));
             for (i, part) in e.campaign.iter().enumerate() {

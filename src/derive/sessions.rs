@@ -3,16 +3,21 @@
 //! Whether an event is late is decided by the record alone: stored more than the lateness after it occurred. A session can therefore be
 //! forgotten once something was stored later than its end, the gap and the lateness: nothing that is yet to come can join it, and a replay of
 //! one of its events would be late. So what is in memory, and what is lost with it and read back from the topic, never changes a result.
+//!
+//! Memory: between batches a subject's sessions are packed (`packed`), some 250 bytes for one of three events with an entry and an exit page
+//! (`benches/sessions.rs` counts them); eight bytes more an event, up to 4,096 of them. What is settled is dropped as reading goes on, so that
+//! never more than half as many lie there as can still change.
 
+use crate::derive::packed::{self, Held, Name};
 use crate::derive::record::Event;
 use crate::derive::session::{Session, event_hash};
-use crate::model::pseudonym::Pseudonym;
+use crate::model::pseudonym::{Epoch, Pseudonym};
 use crate::model::time::SECOND_MS;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// No event is from before or after. Units: ms from the epoch.
 const TIME_MS_MAX: u64 = 250_000_000_000_000;
-/// How finely the time of forgetting is kept. Units: ms.
+/// How far time must have gone on before it is looked for what can be forgotten. Units: ms.
 const TICK_MS: i64 = 30 * SECOND_MS;
 
 /// What the operator decided. Units: ms.
@@ -50,42 +55,41 @@ impl Outcome {
     }
 }
 
-/// A session, and whether the topic has it.
-struct Held {
-    session: Session,
-    /// It differs from the topic.
-    touched: bool,
-    /// The topic has a version of it.
-    written: bool,
-}
-
-#[derive(Default)]
-struct Subject {
-    /// In the order of time, more than the gap apart.
-    sessions: Vec<Held>,
-    /// Ids of sessions that became parts of others, or were erased.
-    gone: Vec<u64>,
-    /// It stands in the list of touched subjects.
-    touched: bool,
-    /// It stands in the queue of what to forget.
-    queued: bool,
+/// What becomes of a session when rights come into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing.
+    Keep,
+    /// It goes from memory and from the topic.
+    Remove,
+    /// It goes from memory: nothing is added to it, and the topic keeps it.
+    Leave,
 }
 
 /// The open sessions of one partition. No `Debug`: pseudonyms are personal data.
 pub struct Sessions {
     rules: Rules,
-    subjects: HashMap<Box<str>, Subject>,
-    touched: Vec<Box<str>>,
-    /// Subjects by when they are next looked at.
-    queue: BTreeMap<i64, Vec<Box<str>>>,
+    /// At rest.
+    packed: HashMap<Name, Box<[u8]>>,
+    /// How many sessions that is.
+    at_rest: usize,
+    /// What the batch works on: sessions in the order of time, more than the gap apart.
+    work: HashMap<Name, Vec<Held>>,
+    /// Sessions that became parts of others, or were erased.
+    gone: Vec<(Name, u64)>,
     read_until_ms: i64,
+    /// What was settled when it was last looked for what can be forgotten. Units: ms since the epoch.
+    looked_ms: i64,
+    /// Records since then.
+    passed: usize,
 }
 
 impl Sessions {
     /// None, at a partition that had been read up to what was stored then. Units: ms since the epoch.
     #[must_use]
     pub fn new(rules: Rules, read_until_ms: i64) -> Sessions {
-        Sessions { rules, subjects: HashMap::new(), touched: Vec::new(), queue: BTreeMap::new(), read_until_ms }
+        let (packed, work) = (HashMap::new(), HashMap::new());
+        Sessions { rules, packed, at_rest: 0, work, gone: Vec::new(), read_until_ms, looked_ms: i64::MIN, passed: 0 }
     }
 
     /// Up to when the partition has been read. Units: ms since the epoch.
@@ -100,24 +104,27 @@ impl Sessions {
         self.read_until_ms.saturating_sub(self.rules.gap_ms).saturating_sub(self.rules.lateness_ms)
     }
 
-    /// A record, whatever it was, has been read. Units: ms since the epoch.
+    /// A record, whatever it was, has been read.
     pub fn passed(&mut self, stored_at_ms: i64) {
+        self.passed += 1;
         self.read_until_ms = self.read_until_ms.max(stored_at_ms);
     }
 
     /// Takes one version of a session back from the topic, in the order in which they stand there; `None`: a tombstone.
     pub fn restore(&mut self, subject: &str, id: u64, session: Option<Session>) {
+        let name = Name::of(subject);
         let settled_ms = self.settled_ms();
-        if session.is_none() && !self.subjects.contains_key(subject) {
+        let session = session.filter(|s| s.end_ms >= settled_ms);
+        if session.is_none() && !self.packed.contains_key(&name) {
             return;
         }
-        let held = self.subjects.entry(subject.into()).or_default();
-        held.sessions.retain(|h| h.session.id != id);
-        if let Some(session) = session.filter(|s| s.end_ms >= settled_ms) {
-            let at = held.sessions.partition_point(|h| h.session.start_ms < session.start_ms);
-            held.sessions.insert(at, Held { session, touched: false, written: true });
+        let mut held = self.unpack(&name);
+        held.retain(|h| h.session.id != id);
+        if let Some(session) = session {
+            let at = held.partition_point(|h| h.session.start_ms < session.start_ms);
+            held.insert(at, Held { session, touched: false, written: true });
         }
-        self.settle(subject);
+        self.pack(name, held);
     }
 
     /// Takes one event. `stored_at_ms`: the broker's time of it. Units: ms since the epoch.
@@ -130,114 +137,129 @@ impl Sessions {
         if at_ms.unsigned_abs() > TIME_MS_MAX || stored_at_ms - at_ms > self.rules.lateness_ms {
             return Outcome::Late;
         }
-        if !self.subjects.contains_key(event.subject) {
-            self.subjects.insert(event.subject.into(), Subject::default());
+        let name = Name::of(event.subject);
+        if !self.work.contains_key(&name) {
+            let held = self.unpack(&name);
+            self.work.insert(name.clone(), held);
         }
-        let Some(subject) = self.subjects.get_mut(event.subject) else { return Outcome::Late };
+        let Some(held) = self.work.get_mut(&name) else { return Outcome::Late };
         let hash = event_hash(event.event_id);
-        if subject.sessions.iter().any(|held| held.session.seen.contains(&hash)) {
+        if held.iter().any(|held| held.session.seen.contains(&hash)) {
             return Outcome::Duplicate;
         }
-        subject.add(Session::of(event, identifiers.collect()), self.rules.gap_ms);
-        if !std::mem::replace(&mut subject.touched, true) {
-            self.touched.push(event.subject.into());
+        if let Some(id) = add(held, Session::of(event, identifiers.collect()), self.rules.gap_ms) {
+            self.gone.push((name, id));
         }
-        self.settle(event.subject);
         Outcome::Counted
     }
 
     /// Gives what differs from the topic since the last call: subject, session id, and the session or, of one that is gone, none.
     pub fn drain(&mut self, mut each: impl FnMut(&str, u64, Option<&Session>)) {
-        for name in std::mem::take(&mut self.touched) {
-            let Some(subject) = self.subjects.get_mut(&name) else { continue };
-            subject.touched = false;
-            subject.gone.drain(..).for_each(|id| each(&name, id, None));
-            for held in subject.sessions.iter_mut().filter(|held| held.touched) {
+        for (name, id) in std::mem::take(&mut self.gone) {
+            each(&name.text(), id, None);
+        }
+        let settled_ms = self.settled_ms();
+        for (name, mut all) in std::mem::take(&mut self.work) {
+            let text = name.text();
+            for held in all.iter_mut().filter(|held| held.touched) {
                 (held.touched, held.written) = (false, true);
-                each(&name, held.session.id, Some(&held.session));
+                each(&text, held.session.id, Some(&held.session));
             }
-            self.settle(&name);
+            all.retain(|h| h.session.end_ms >= settled_ms);
+            self.pack(name, all);
         }
         self.forget_settled();
     }
 
-    /// Drops the sessions of the erased. `is_erased`: whether an identifier is, up to a time. Units: ms since the epoch.
-    pub fn erase(&mut self, is_erased: impl Fn(&Pseudonym, i64) -> bool) {
-        for (name, subject) in &mut self.subjects {
-            let before = subject.sessions.len();
-            let gone = &mut subject.gone;
-            subject.sessions.retain(|held| {
-                let erased = held.session.identifiers.iter().any(|p| is_erased(p, held.session.start_ms));
-                if erased && held.written {
-                    gone.push(held.session.id);
+    /// Rights came into force: asks what becomes of each session, by its key's generation, its identifiers and its start. Units: ms since the epoch.
+    pub fn judge(&mut self, fate: impl Fn(Epoch, &[Pseudonym], i64) -> Fate) {
+        let of = |held: &Held| fate(held.session.epoch, &held.session.identifiers, held.session.start_ms);
+        let struck = |packed: &[u8]| packed::unpack(packed).iter().any(|held| of(held) != Fate::Keep);
+        let names: Vec<Name> = self.packed.iter().filter(|(_, packed)| struck(packed)).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            let held = self.unpack(&name);
+            self.work.insert(name, held);
+        }
+        for (name, all) in &mut self.work {
+            all.retain(|held| {
+                let fate = of(held);
+                if fate == Fate::Remove && held.written {
+                    self.gone.push((name.clone(), held.session.id));
                 }
-                !erased
+                fate == Fate::Keep
             });
-            if subject.sessions.len() < before && !std::mem::replace(&mut subject.touched, true) {
-                self.touched.push(name.clone());
-            }
         }
     }
 
     /// How many sessions are held.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.subjects.values().map(|s| s.sessions.len()).sum()
+        self.at_rest + self.work.values().map(Vec::len).sum::<usize>()
     }
 
-    /// Sees to it that a subject is looked at once its first session can be forgotten.
-    fn settle(&mut self, name: &str) {
-        let Some(subject) = self.subjects.get_mut(name).filter(|s| !s.queued) else { return };
-        let first_ms = subject.sessions.iter().map(|h| h.session.end_ms).min().unwrap_or(i64::MIN);
-        subject.queued = true;
-        self.queue.entry(first_ms.div_euclid(TICK_MS)).or_default().push(name.into());
+    fn pack(&mut self, name: Name, held: Vec<Held>) {
+        if !held.is_empty() {
+            self.at_rest += held.len();
+            self.packed.insert(name, packed::pack(&held));
+        }
     }
 
+    fn unpack(&mut self, name: &Name) -> Vec<Held> {
+        let held = self.packed.remove(name).map_or_else(Vec::new, |packed| packed::unpack(&packed));
+        self.at_rest -= held.len();
+        held
+    }
+
+    /// Drops what cannot change any more. All are looked at, so it is done when at least half as many records have passed.
     fn forget_settled(&mut self) {
         let settled_ms = self.settled_ms();
-        while let Some(entry) = self.queue.first_entry().filter(|entry| *entry.key() < settled_ms.div_euclid(TICK_MS)) {
-            for name in entry.remove() {
-                let Some(subject) = self.subjects.get_mut(&name) else { continue };
-                subject.queued = false;
-                subject.sessions.retain(|h| h.touched || h.session.end_ms >= settled_ms);
-                if subject.sessions.is_empty() && !subject.touched {
-                    self.subjects.remove(&name);
-                } else if !subject.sessions.is_empty() {
-                    self.settle(&name);
-                }
+        if settled_ms < self.looked_ms.saturating_add(TICK_MS) || self.passed < self.packed.len() / 2 {
+            return;
+        }
+        (self.looked_ms, self.passed) = (settled_ms, 0);
+        let at_rest = &mut self.at_rest;
+        self.packed.retain(|_, packed| {
+            if packed::first_end_ms(packed) >= settled_ms {
+                return true;
             }
+            let mut held = packed::unpack(packed);
+            let before = held.len();
+            held.retain(|h| h.session.end_ms >= settled_ms);
+            *at_rest -= before - held.len();
+            *packed = packed::pack(&held);
+            !held.is_empty()
+        });
+        if self.packed.capacity() > 4 * self.packed.len() + 1_024 {
+            self.packed.shrink_to(2 * self.packed.len());
         }
     }
 }
 
-impl Subject {
-    /// Adds a session of one event, which extends one that is near, or joins the two that it lies between.
-    fn add(&mut self, new: Session, gap_ms: i64) {
-        let near = |held: &Held| new.start_ms - held.session.end_ms <= gap_ms && held.session.start_ms - new.end_ms <= gap_ms;
-        let Some(first) = self.sessions.iter().position(near) else {
-            let at = self.sessions.partition_point(|h| h.session.start_ms < new.start_ms);
-            return self.sessions.insert(at, Held { session: new, touched: true, written: false });
-        };
-        let second = self.sessions.get(first + 1).is_some_and(near).then(|| self.sessions.remove(first + 1));
-        let held = &mut self.sessions[first];
-        held.touched = true;
-        held.session.join(new);
-        if let Some(later) = second {
-            // The earlier one keeps its key.
-            if later.written {
-                self.gone.push(later.session.id);
-            }
-            held.session.join(later.session);
-        }
-    }
+/// Adds a session of one event, which extends one that is near, or joins the two that it lies between. Returns the id of one that stood in the
+/// topic and is part of another now.
+fn add(all: &mut Vec<Held>, new: Session, gap_ms: i64) -> Option<u64> {
+    let near = |held: &Held| new.start_ms - held.session.end_ms <= gap_ms && held.session.start_ms - new.end_ms <= gap_ms;
+    let Some(first) = all.iter().position(near) else {
+        let at = all.partition_point(|h| h.session.start_ms < new.start_ms);
+        all.insert(at, Held { session: new, touched: true, written: false });
+        return None;
+    };
+    let second = all.get(first + 1).is_some_and(near).then(|| all.remove(first + 1));
+    let held = &mut all[first];
+    held.touched = true;
+    held.session.join(new);
+    // The earlier one keeps its key.
+    let later = second?;
+    let gone = later.written.then_some(later.session.id);
+    held.session.join(later.session);
+    gone
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::pseudonym::Epoch;
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     const RULES: Rules = Rules { gap_ms: 100, lateness_ms: 400 };
     const SUBJECTS: [&str; 3] = ["1.a", "1.b", "-x"];
@@ -252,6 +274,7 @@ mod tests {
             occurred_at_ms: row.2,
             subject: SUBJECTS[row.1],
             epoch: Epoch(1),
+            given_at_ms: None,
             country: "",
             device_class: "",
             host: "",
@@ -365,7 +388,7 @@ mod tests {
         assert_eq!(s.open(), 1);
         s.passed(10 * TICK_MS);
         changes(&mut s);
-        assert_eq!((s.open(), s.subjects.len(), s.queue.len()), (0, 0, 0));
+        assert_eq!((s.open(), s.packed.len(), s.work.len()), (0, 0, 0));
     }
 
     #[test]
@@ -375,8 +398,15 @@ mod tests {
         s.take(&one("a", 0), std::iter::once(person), 0);
         s.take(&one("b", 300), std::iter::once(person), 300);
         changes(&mut s);
-        s.erase(|p, at_ms| *p == person && at_ms <= 100);
+        let of =
+            |fate| move |_: Epoch, ids: &[Pseudonym], at_ms: i64| if ids.contains(&person) && at_ms <= 100 { fate } else { Fate::Keep };
+        s.judge(of(Fate::Remove));
         assert_eq!(changes(&mut s), [(event_hash("a"), None)]);
+        assert_eq!(s.open(), 1);
+        s.take(&one("c", 90), std::iter::once(person), 310);
+        changes(&mut s);
+        s.judge(of(Fate::Leave));
+        assert!(changes(&mut s).is_empty(), "the topic keeps what is held");
         assert_eq!(s.open(), 1);
     }
 }

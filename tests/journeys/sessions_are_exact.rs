@@ -1,20 +1,24 @@
 //! Fear: a crash splits a session, counts an event twice, or a late event leaves two sessions where there was one.
 //!
 //! Shown: two processes, each killed (SIGKILL) once under load; in the end `T.sessions` holds, key by key, the sessions that a sort and a walk
-//! over all events give: late ones that join two sessions and replays included, each in its events' partition.
+//! over all events give: late ones that join two sessions and replays included, each in its events' partition. Then people use their rights: the
+//! group's commits say so, idle partitions too, and sessions of theirs go, or stay as they are.
 
 use crate::support::journey::Journey;
 use crate::support::kafka;
+use crate::support::lethe::Lethe;
 use crate::support::metrics::Metrics;
 use crate::support::pseudonymised::{Event, produce};
-use crate::support::wait::eventually;
+use crate::support::wait::{PATIENCE, eventually, eventually_within};
 use lethe::derive::session::Session;
+use lethe::model::consent::Purpose;
 use lethe::model::directive::{Order, Pseudonyms};
 use lethe::model::header::Header;
-use lethe::model::pseudonym::Epoch;
+use lethe::model::pseudonym::{self, Epoch, Pseudonym};
 use lethe::transform::avro::single_object_prefix;
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 const PARTITIONS: u32 = 2;
 const MINUTE_MS: i64 = 60_000;
@@ -130,22 +134,90 @@ fn killed_twice_and_every_session_is_what_a_sort_gives() {
     }
     assert_eq!(have.len(), want.len());
 
-    // One of them is erased, and her events come again: her sessions go, everybody else's stay.
-    let erased = all.iter().find(|e| !e.subject.is_empty() && now_ms - e.occurred_at_ms < 60 * MINUTE_MS).unwrap();
-    let pseudonyms = Pseudonyms(vec![(Epoch(1), erased.pseudonym())]);
-    let order = Order::Erase { pseudonyms };
-    let directive = serde_json::json!({"id": "r1", "tenant": acme, "issued_at_ms": now_ms});
-    let mut directive = directive.as_object().unwrap().clone();
-    directive.extend(serde_json::to_value(&order).unwrap().as_object().unwrap().clone());
-    let key = format!("{acme}/erase/r1");
-    let value = serde_json::Value::from(directive).to_string();
-    kafka::produce(journey.bootstrap(), &format!("{}.directives", journey.namespace()), [(Some(key.as_bytes()), Some(value))]);
-    let again: Vec<Event> = all.iter().filter(|e| e.subject == erased.subject).cloned().collect();
+    // Rights come into force; the events of those people come again, and one is new to each.
+    let mut people: Vec<&str> = all.iter().filter(|e| !e.subject.is_empty()).map(|e| e.subject.as_str()).collect();
+    people.sort_unstable();
+    people.dedup();
+    let [erased, restricted, withdrew] = [0, 1, 2].map(|n| people[n * 100]);
+    let named = |subject: &str| Pseudonyms(vec![(Epoch(1), Event { subject: subject.into(), ..Event::default() }.pseudonym())]);
+    let orders = [
+        Order::Erase { pseudonyms: named(erased) },
+        Order::Restrict { pseudonyms: named(restricted), lifted: false },
+        Order::Withdraw { pseudonyms: named(withdrew), purpose: Purpose::Analytics },
+    ];
+    let directives = format!("{}.directives", journey.namespace());
+    for (n, order) in orders.iter().enumerate() {
+        let directive = serde_json::json!({"id": format!("r{n}"), "tenant": acme, "issued_at_ms": now_ms});
+        let mut directive = directive.as_object().unwrap().clone();
+        directive.extend(serde_json::to_value(order).unwrap().as_object().unwrap().clone());
+        let key = format!("{acme}/{}/r{n}", order.kind());
+        kafka::produce(journey.bootstrap(), &directives, [(Some(key.as_bytes()), Some(serde_json::Value::from(directive).to_string()))]);
+    }
+    let third = start();
+    let group = format!("{}-sessions", journey.namespace());
+    let taken_in = format!("directives={}", kafka::watermarks(journey.bootstrap(), &directives)[0].1);
+    eventually("all partitions, idle ones too, to say that the directives were taken in", || {
+        let marks = kafka::committed(journey.bootstrap(), &group, &topic);
+        (marks.len() == PARTITIONS as usize && marks.iter().all(|mark| mark.metadata.split(' ').any(|word| word == taken_in))).then_some(())
+    });
+    let ours = |e: &&Event| [erased, restricted, withdrew].contains(&e.subject.as_str());
+    let mut again: Vec<Event> = all.iter().filter(ours).cloned().collect();
+    again.extend([erased, restricted, withdrew].map(|subject| Event {
+        id: format!("new of {subject}"),
+        subject: subject.into(),
+        occurred_at_ms: now_ms - 1_000,
+        ..all[0].clone()
+    }));
     produce(journey.bootstrap(), &topic, PARTITIONS, &again);
-    journey.lethe(&config).args(["sessions", "--until-caught-up"]).finish().assert_done();
+    eventually("them to be passed over", || {
+        let passed =
+            ["erased", "restricted", "withdrawn"].map(|why| third.metrics().sum("lethe_sessions_events_total", &[("outcome", why)]));
+        (passed.iter().sum::<f64>() as usize == again.len()).then_some(())
+    });
+    third.terminate_within(PATIENCE).assert_done();
     let left = standing(&journey, &sessions);
-    assert!(left.keys().all(|(subject, _)| *subject != erased.subject), "{left:?}");
-    assert_eq!(left.len(), want.keys().filter(|(subject, _)| *subject != erased.subject).count());
+    let want: Shape = want.into_iter().filter(|((subject, _), _)| ![erased, withdrew].contains(&subject.as_str())).collect();
+    assert_eq!(left, want, "of the restricted nothing is added and nothing taken; of the others nothing is left");
+}
+
+/// What open sessions cost: memory of the process, and events a second. `LETHE_SESSIONS_OPEN`: how many; the figures are printed.
+#[test]
+fn open_sessions_are_held_and_taken_over() {
+    let open: usize = std::env::var("LETHE_SESSIONS_OPEN").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000);
+    let journey = Journey::new("open_sessions_are_held");
+    let acme = journey.tenant("a");
+    let config = journey.config().set("sessions.group", format!("{}-sessions", journey.namespace()));
+    let config = config.set("topics.partitions", i64::from(PARTITIONS)).tenant(&acme, |t| t);
+    journey.lethe(&config).args(["topics", "apply"]).finish().assert_done();
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    for n in (0..open).step_by(50_000) {
+        let some = (n..open.min(n + 50_000)).map(|n| Event {
+            id: format!("e{n}"),
+            name: "view".into(),
+            occurred_at_ms: now_ms - MINUTE_MS,
+            subject: pseudonym::text(Epoch(1), Pseudonym(Sha256::digest(n.to_le_bytes())[..16].try_into().unwrap())),
+            path: format!("/articles/{}", n % 1_000),
+            ..Event::default()
+        });
+        produce(journey.bootstrap(), &format!("{acme}.events"), PARTITIONS, &some.collect::<Vec<_>>());
+    }
+    let resident = |lethe: &mut Lethe| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", lethe.id())).unwrap();
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        kib.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1_024
+    };
+    let patience = PATIENCE * 1.max(open as u32 / 100_000);
+    for what in ["read", "taken over"] {
+        let mut lethe = journey.lethe(&config).args(["sessions"]).start();
+        lethe.wait_until_ready();
+        let (empty, begun) = (resident(&mut lethe), Instant::now());
+        eventually_within(patience, "all sessions to be open", || {
+            (lethe.metrics().sum("lethe_sessions_open", &[]) as usize == open).then_some(())
+        });
+        let seconds = begun.elapsed().as_secs_f64();
+        println!("{open} sessions {what} in {seconds:.1} s; {empty} MiB before, {} MiB now", resident(&mut lethe));
+        lethe.kill();
+    }
 }
 
 #[test]

@@ -4,46 +4,30 @@
 //! touched, tombstones of those that became parts of others, and the offsets. The state of a partition is its sessions that can still change; it
 //! is read back from the same partition of `T.sessions` on assignment, so nothing is kept anywhere else, and a killed process loses nothing.
 
-mod erased;
+mod gates;
+mod job;
 mod restore;
 
-use super::process::Process;
+use super::process::{self, Files, Load, Process, Refused};
 use super::{Failure, terminated};
 use crate::config::{Config, TenantConfig};
-use crate::derive::record;
-use crate::derive::session::Session;
-use crate::derive::sessions::{Rules, Sessions};
 use crate::kafka::client::Fault;
-use crate::kafka::consumer::{Generation, Lent, Membership, Place, RawConsumer};
-use crate::kafka::directives::{DirectiveReader, Mark};
 use crate::kafka::topics::Admin;
-use crate::kafka::transaction::{NextOffset, TransactionalProducer};
-use crate::lifecycle::termination::Terminations;
 use crate::model::category::Category;
-use crate::model::directive::InForce;
-use crate::model::header::{self, Header};
-use crate::model::pseudonym::Pseudonym;
-use crate::model::record::{HeaderName, OutputChunk, OutputRecord, TopicIndex};
-use crate::model::span::Span;
-use crate::ops::metrics::TenantLabels;
-use crate::transform::avro::single_object_prefix;
-use erased::{Erased, is_erased};
-use restore::Restore;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use job::Job;
+use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-const RECORD_SCHEMA: &str = include_str!("../../../schemas/record/record.avsc");
-const SESSION_SCHEMA: &str = include_str!("../../../schemas/session/session.avsc");
-/// How long the loop waits for a record.
-const WAIT: Duration = Duration::from_millis(20);
-/// How often topics of terminated tenants are looked for.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Pause after a fault, before the work is taken up again.
 const FAULT_PAUSE: Duration = Duration::from_millis(500);
+/// How often topics are looked at: new ones, and new partitions.
+const TOPICS_EVERY: Duration = Duration::from_secs(60);
+/// How often, while a tenant is terminated and its topics are still there.
+const ENDING_EVERY: Duration = Duration::from_secs(1);
 
 /// A tenant's two topics, whose partitions are the same in number.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Source {
     tenant: String,
     events: String,
@@ -51,73 +35,134 @@ struct Source {
     partitions: u32,
 }
 
-/// What is known of one partition.
-struct Partition {
-    sessions: Sessions,
-    next: i64,
-    committed: Option<i64>,
-    /// Directives that the committed metadata speaks of.
-    saved_directives: i64,
+/// Why one job ended.
+enum End {
+    /// It was told to, or has done what it was to do.
+    Done,
+    /// There is another config.
+    Config(Box<Config>),
+    /// There are other topics.
+    Topics,
 }
 
-/// Puts sessions together until it is told to stop or, with `until_caught_up`, until everything that is there is done.
+/// Puts sessions together until it is told to stop or, with `until_caught_up`, until everything that is there is done. Tenants that change meanwhile,
+/// and topics that come or go, are taken up: the job begins anew from what is committed.
 ///
-/// Errors: topics whose partitions differ in number; brokers that refuse.
-pub fn sessions(config: &Config, until_caught_up: bool) -> Result<(), Failure> {
-    let mut here = sources(config)?;
-    let process = Process::start(&config.sessions.http, config)?;
-    while !process.stopping() {
-        if here.is_empty() && !until_caught_up {
-            tracing::warn!("every tenant with sessions is terminated: there is nothing to put together");
-            process.health.set_ready(true);
-            while !process.stopping() {
-                std::thread::sleep(FAULT_PAUSE);
+/// Errors: topics whose partitions differ in number; brokers that refuse, or that do not answer at the start.
+pub fn sessions(load: Load<'_>, path: &Path, until_caught_up: bool) -> Result<(), Failure> {
+    let mut files = Files::follow(path, &load()?);
+    let mut config = load()?;
+    let admin = Admin::connect(&config.kafka)?;
+    let mut now = sources(&config, &admin.partitions()?)?;
+    let process = Process::start(&config.sessions.http, &config)?;
+    process.end_in_time().map_err(Failure::Failed)?;
+    loop {
+        let mut fresh = || {
+            files.look(&process, || {
+                let next = process::changed(load, &config)?;
+                let there = admin.partitions().map_err(Refused::config)?;
+                next.iter().try_for_each(|next| sources(next, &there).map(drop)).map_err(Refused::config)?;
+                Ok(next)
+            })
+        };
+        let end = if now.is_empty() {
+            stand_by(&process, until_caught_up, &mut fresh)
+        } else {
+            put_together(&config, &now, &process, &admin, until_caught_up, &mut fresh)?
+        };
+        match end {
+            End::Done => return Ok(()),
+            End::Config(next) => config = *next,
+            End::Topics => tracing::info!("topics have changed: sessions begin anew from what is committed"),
+        }
+        while !process.stopping() {
+            match admin.partitions().map_err(Failure::from).and_then(|there| sources(&config, &there)) {
+                Ok(next) => {
+                    now = next;
+                    break;
+                }
+                Err(failure) => {
+                    tracing::error!(cause = %failure, "sessions wait for their topics");
+                    std::thread::sleep(FAULT_PAUSE);
+                }
             }
         }
-        if here.is_empty() || work(config, here, &process, until_caught_up)? {
-            break;
+    }
+}
+
+/// Waits, where every tenant with sessions is terminated, for another config.
+fn stand_by(process: &Process, until_caught_up: bool, fresh: &mut dyn FnMut() -> Option<Config>) -> End {
+    if !until_caught_up {
+        tracing::warn!("every tenant with sessions is terminated: there is nothing to put together");
+        process.health.set_ready(true);
+    }
+    while !until_caught_up && !process.stopping() {
+        if let Some(next) = fresh() {
+            return End::Config(Box::new(next));
         }
-        here = sources(config)?;
+        std::thread::sleep(FAULT_PAUSE);
     }
     tracing::info!("sessions ended");
-    Ok(())
+    End::Done
 }
 
-/// Puts sessions together until the end, or until the topics of a terminated tenant are gone. Returns whether it is the end.
-fn work(config: &Config, sources: Vec<Source>, process: &Process, until_caught_up: bool) -> Result<bool, Failure> {
-    let mut job = Job::connect(config, sources)?;
+/// One job, from its start until it is told to stop, or until something else is to be done.
+fn put_together(
+    config: &Config,
+    now: &[Source],
+    process: &Process,
+    admin: &Admin,
+    until_caught_up: bool,
+    fresh: &mut dyn FnMut() -> Option<Config>,
+) -> Result<End, Failure> {
+    let mut job = Job::connect(config, now.to_vec())?;
     process.health.set_ready(true);
+    let mut looked = Instant::now();
     while !process.stopping() {
-        let done = job.turn();
-        if job.has_ended() {
-            tracing::info!("a terminated tenant's topics are gone: on without it");
-            return Ok(false);
-        }
-        match done {
-            Ok(()) if until_caught_up && job.is_caught_up()? => break,
-            Ok(()) => {}
+        let turn = job.turn().and_then(|()| if until_caught_up { job.is_caught_up() } else { Ok(false) });
+        match turn {
+            Ok(true) => break,
+            Ok(false) => process.health.set_ready(true),
             Err(Fault::Stop(text)) => return Err(Failure::Failed(text)),
-            Err(fault) => job.recover(&fault, &process.stop),
+            Err(fault) => {
+                process.health.set_ready(false);
+                job.recover(&fault, &process.stop);
+            }
+        }
+        if let Some(next) = fresh() {
+            return Ok(End::Config(Box::new(next)));
+        }
+        // After a turn that failed, too: topics that are gone may be why.
+        if looked.elapsed() > TOPICS_EVERY || looked.elapsed() > ENDING_EVERY && job.is_ending() {
+            looked = Instant::now();
+            // What cannot be asked for now is asked for later.
+            if admin.partitions().is_ok_and(|there| sources(config, &there).is_ok_and(|next| next != now)) {
+                return Ok(End::Topics);
+            }
         }
     }
-    Ok(true)
+    tracing::info!("sessions ended");
+    Ok(End::Done)
 }
 
-/// The tenants that have sessions and are not gone. Errors: missing topics; topics whose partitions differ in number; nobody has sessions.
-fn sources(config: &Config) -> Result<Vec<Source>, Failure> {
-    let there = Admin::connect(&config.kafka)?.partitions()?;
+/// The tenants that have sessions and are not gone. One whose topics are missing stands still alone, if there are others.
+///
+/// Errors: nobody has sessions; no topics of anybody; topics whose partitions differ in number.
+fn sources(config: &Config, there: &HashMap<String, u32>) -> Result<Vec<Source>, Failure> {
     let wants = |t: &&TenantConfig| [Category::Events, Category::Sessions].iter().all(|c| t.categories().contains(c));
     if !config.tenant.iter().any(|t| wants(&t)) {
         return Err(Failure::Usage("no tenant has both events and sessions: there is nothing to put together".into()));
     }
-    let gone = terminated::gone(config, &terminated::terminations(config, &there)?, &there);
-    let mut sources = Vec::new();
+    let gone = terminated::gone(config, &terminated::terminations(config, there)?, there);
+    let (mut sources, mut missing) = (Vec::new(), None);
     for tenant in config.tenant.iter().filter(wants).filter(|t| !gone.contains(t.id.as_str())) {
         let [events, sessions] = [Category::Events, Category::Sessions].map(|c| tenant.topic(c.as_str()));
-        let count = |topic: &String| {
-            there.get(topic).copied().ok_or_else(|| Failure::Failed(format!("topic {topic} is missing; mend it with `lethe topics apply`")))
+        let (Some(partitions), Some(ours)) = (there.get(&events).copied(), there.get(&sessions).copied()) else {
+            let topic = if there.contains_key(&events) { sessions } else { events };
+            tracing::debug!(tenant = %tenant.id, %topic, "a topic is missing");
+            missing.get_or_insert((tenant.id.to_string(), topic));
+            continue;
         };
-        let (partitions, ours) = (count(&events)?, count(&sessions)?);
         if partitions != ours {
             return Err(Failure::Failed(format!(
                 "topic {sessions} has {ours} partitions and {events} has {partitions}: a session stands in its events' partition, so they must be the same"
@@ -125,281 +170,14 @@ fn sources(config: &Config) -> Result<Vec<Source>, Failure> {
         }
         sources.push(Source { tenant: tenant.id.to_string(), events, sessions, partitions });
     }
+    match missing {
+        Some((_, topic)) if sources.is_empty() => {
+            return Err(Failure::Failed(format!("topic {topic} is missing; mend it with `lethe topics apply`")));
+        }
+        Some((tenant, topic)) => {
+            tracing::error!(%tenant, %topic, "a topic is missing: this tenant has no new sessions until it is there");
+        }
+        None => {}
+    }
     Ok(sources)
-}
-
-/// A process that puts sessions together.
-struct Job<'c> {
-    config: &'c Config,
-    /// In the order of the consumer's sources.
-    sources: Vec<Source>,
-    labels: TenantLabels,
-    rules: Rules,
-    consumer: RawConsumer,
-    generation: Arc<Generation>,
-    seen_generation: u64,
-    member: Option<Membership>,
-    producer: Option<TransactionalProducer>,
-    id: String,
-    directives: DirectiveReader,
-    in_force: InForce,
-    erased: Erased,
-    partitions: BTreeMap<Place, Partition>,
-    restore: Restore,
-    record_prefix: Vec<u8>,
-    session_prefix: Vec<u8>,
-    admin: Admin,
-    /// When topics of terminated tenants were last looked for.
-    looked: Instant,
-    /// Where everything that was there at the start ends.
-    ends: Vec<(Place, i64)>,
-}
-
-impl<'c> Job<'c> {
-    fn connect(config: &'c Config, sources: Vec<Source>) -> Result<Self, Failure> {
-        let generation = Arc::new(Generation::default());
-        let names: Vec<String> = sources.iter().map(|s| s.events.clone()).collect();
-        let consumer = RawConsumer::connect(&config.kafka, &config.sessions.group, &names, Arc::clone(&generation))?;
-        let id = super::transactional_id(&config.sessions.group, &config.sessions.instance);
-        let producer = TransactionalProducer::connect(&config.kafka, &id)?;
-        let directives = DirectiveReader::connect(&config.kafka, &config.topics.directives)?;
-        let mut in_force = InForce::default();
-        directives.catch_up(&mut in_force)?;
-        let prefix = |schema| single_object_prefix(schema).map_err(|e| Failure::Failed(e.to_string()));
-        let places = sources.iter().enumerate().flat_map(|(i, s)| (0..s.partitions).map(move |p| (i as u16, p as i32)));
-        let ends = places.map(|place| Ok((place, consumer.watermarks(place)?.1))).collect::<Result<Vec<_>, Fault>>()?;
-        Ok(Job {
-            labels: TenantLabels::new(config.tenant.iter().map(|t| t.id.as_str())),
-            rules: Rules { gap_ms: config.sessions.gap.as_millis() as i64, lateness_ms: config.sessions.lateness.as_millis() as i64 },
-            restore: Restore::connect(&config.kafka)?,
-            record_prefix: prefix(RECORD_SCHEMA)?,
-            session_prefix: prefix(SESSION_SCHEMA)?,
-            producer: Some(producer),
-            partitions: BTreeMap::new(),
-            seen_generation: 0,
-            member: None,
-            config,
-            sources,
-            consumer,
-            generation,
-            id,
-            directives,
-            erased: Erased::default(),
-            admin: Admin::connect(&config.kafka)?,
-            looked: Instant::now(),
-            in_force,
-            ends,
-        })
-    }
-
-    /// Whether a tenant of this job was terminated and its topics are gone. Looked at now and then, after a turn: they may be what failed it.
-    fn has_ended(&mut self) -> bool {
-        if self.looked.elapsed() < LOOK_EVERY {
-            return false;
-        }
-        self.looked = Instant::now();
-        let terminations = Terminations::build(&self.in_force);
-        let ours = |s: &&Source| terminations.concern(&s.tenant);
-        if !self.sources.iter().any(|s| ours(&s)) {
-            return false;
-        }
-        // Brokers that do not answer are the next turn's matter.
-        let Ok(there) = self.admin.partitions() else { return false };
-        let gone = terminated::gone(self.config, &terminations, &there);
-        self.sources.iter().any(|s| gone.contains(&s.tenant))
-    }
-
-    /// One turn: a batch. Errors: what [`Job::recover`] mends, or `Stop`.
-    fn turn(&mut self) -> Result<(), Fault> {
-        self.follow_assignment()?;
-        if self.directives.follow(&mut self.in_force, Duration::ZERO)? {
-            self.erase();
-        }
-        let begun = Instant::now();
-        let mut outcomes: BTreeMap<(u16, &'static str), u64> = BTreeMap::new();
-        let mut count = 0;
-        while count < self.config.sessions.batch_events && begun.elapsed() < self.config.sessions.batch_wait {
-            let Job { consumer, partitions, record_prefix, erased, sources, .. } = self;
-            let came = consumer.lend(WAIT, |lent| {
-                if let Some(partition) = partitions.get_mut(&lent.place) {
-                    let cutoffs = erased.of_tenant(&sources[usize::from(lent.place.0)].tenant);
-                    *outcomes.entry((lent.place.0, take(partition, &lent, record_prefix, cutoffs))).or_default() += 1;
-                }
-            })?;
-            if self.generation.current() != self.seen_generation {
-                // What was read belongs to somebody else now, or is read again.
-                return Ok(());
-            }
-            if !came && count > 0 {
-                break;
-            }
-            count += usize::from(came);
-        }
-        for (place, next) in self.consumer.positions() {
-            if let Some(partition) = self.partitions.get_mut(&place) {
-                // Past the marks of transactions.
-                partition.next = partition.next.max(next);
-            }
-        }
-        let changed = self.commit()?;
-        self.measure(&outcomes, changed);
-        Ok(())
-    }
-
-    /// Commits what the batch changed. Returns how many records, by source.
-    fn commit(&mut self) -> Result<BTreeMap<u16, u64>, Fault> {
-        let directives = 0;
-        let (mut chunk, mut offsets, mut changed) = (OutputChunk::default(), Vec::new(), BTreeMap::new());
-        let mut tombstones: Vec<(u16, i32, String)> = Vec::new();
-        for (place, partition) in &mut self.partitions {
-            let source = &self.sources[usize::from(place.0)];
-            let prefix = &self.session_prefix;
-            partition.sessions.drain(|subject, id, session| {
-                *changed.entry(place.0).or_insert(0) += 1;
-                match session {
-                    Some(session) => push(&mut chunk, *place, prefix, &source.tenant, subject, session),
-                    None => tombstones.push((place.0, place.1, Session::key(subject, id))),
-                }
-            });
-            if partition.committed != Some(partition.next) || partition.saved_directives != directives {
-                let metadata = format!("{} until={}", Mark { directives, epoch: 0 }.to_text(), partition.sessions.read_until_ms());
-                offsets.push(NextOffset { topic: source.events.clone(), partition: place.1, offset: partition.next, metadata });
-            }
-        }
-        if offsets.is_empty() && changed.is_empty() {
-            return Ok(changed);
-        }
-        let producer = self.producer.as_mut().ok_or_else(|| Fault::Recreate("there is no producer".into()))?;
-        let member = self.member.as_ref().ok_or_else(|| Fault::Abort("this process is in no group".into()))?;
-        let transaction = producer.begin()?;
-        let topic = |source: u16| &self.sources[usize::from(source)];
-        for (source, partition, key) in &tombstones {
-            transaction.tombstone(&topic(*source).sessions, *partition, key.as_bytes(), None)?;
-        }
-        transaction.produce(&chunk, |_| true, |r| (topic(r.topic.0).sessions.as_str(), topic(r.topic.0).partitions))?;
-        transaction.commit_or_abort(&offsets, member)?;
-        for partition in self.partitions.values_mut() {
-            (partition.committed, partition.saved_directives) = (Some(partition.next), directives);
-        }
-        Ok(changed)
-    }
-
-    /// After a rebalance: all partitions are read again from what is committed, with the sessions that stand in their topics.
-    fn follow_assignment(&mut self) -> Result<(), Fault> {
-        let generation = self.generation.current();
-        if generation == self.seen_generation {
-            return Ok(());
-        }
-        self.partitions.clear();
-        self.member = self.consumer.membership();
-        let places = self.consumer.assignment()?;
-        let fresh = self.consumer.take_fresh();
-        // A new partition may have given records in the very poll in which it came.
-        let begun = self.consumer.positions();
-        let kept: Vec<Place> = places.iter().filter(|p| !fresh.contains(*p) || begun.contains_key(*p)).copied().collect();
-        if !kept.is_empty() {
-            self.consumer.rewind(&kept)?;
-        }
-        let committed = self.consumer.committed_texts(&places)?;
-        for place in &places {
-            let (next, text) = committed.get(place).map_or((0, ""), |(offset, text)| (*offset, text.as_str()));
-            let until = text.split(' ').find_map(|w| w.strip_prefix("until=")?.parse().ok()).unwrap_or(i64::MIN);
-            let mut sessions = Sessions::new(self.rules, until);
-            let topic = &self.sources[usize::from(place.0)].sessions;
-            self.restore.read(topic, place.1, &self.session_prefix, &mut sessions)?;
-            let committed = committed.contains_key(place).then_some(next);
-            self.partitions
-                .insert(*place, Partition { sessions, next, committed, saved_directives: Mark::read(text).map_or(-1, |m| m.directives) });
-        }
-        // What was ordered before this is in force before the first record.
-        self.directives.catch_up(&mut self.in_force)?;
-        self.erase();
-        self.seen_generation = generation;
-        tracing::info!(
-            partitions = places.len(),
-            open = self.partitions.values().map(|p| p.sessions.open()).sum::<usize>(),
-            "sessions taken over"
-        );
-        Ok(())
-    }
-
-    /// Drops the open sessions of the erased; their tombstones go with the next commit, which says that the directives were taken in.
-    fn erase(&mut self) {
-        self.erased = Erased::of(&self.in_force, self.config.run.future_tolerance.as_millis() as i64);
-        for (place, partition) in &mut self.partitions {
-            if let Some(cutoffs) = self.erased.of_tenant(&self.sources[usize::from(place.0)].tenant) {
-                partition.sessions.erase(|p, at_ms| is_erased(cutoffs, p, at_ms));
-            }
-        }
-    }
-
-    /// After a failed turn: nothing of it was committed, or a new producer settles it; everything is read again from what is committed.
-    fn recover(&mut self, fault: &Fault, stop: &AtomicBool) {
-        tracing::warn!(cause = %fault, "a turn failed; it is taken up again from what is committed");
-        if !matches!(fault, Fault::Abort(_) | Fault::Topic(_)) {
-            self.producer = None;
-        }
-        std::thread::sleep(FAULT_PAUSE);
-        while self.producer.is_none() && !stop.load(Ordering::SeqCst) {
-            match TransactionalProducer::connect(&self.config.kafka, &self.id) {
-                Ok(new) => self.producer = Some(new),
-                Err(fault) => {
-                    tracing::warn!(cause = %fault, "no new producer yet");
-                    std::thread::sleep(FAULT_PAUSE);
-                }
-            }
-        }
-        self.generation.advance();
-    }
-
-    fn measure(&self, outcomes: &BTreeMap<(u16, &'static str), u64>, changed: BTreeMap<u16, u64>) {
-        let label = |source: u16| self.labels.of(&self.sources[usize::from(source)].tenant).to_owned();
-        for ((source, outcome), n) in outcomes {
-            metrics::counter!("lethe_sessions_events_total", "tenant" => label(*source), "outcome" => *outcome).increment(*n);
-        }
-        for (source, n) in changed {
-            metrics::counter!("lethe_sessions_written_total", "tenant" => label(source)).increment(n);
-        }
-        let open: usize = self.partitions.values().map(|p| p.sessions.open()).sum();
-        metrics::gauge!("lethe_sessions_open").set(open as f64);
-    }
-
-    /// Whether what was there at the start is committed, by whomever.
-    fn is_caught_up(&self) -> Result<bool, Fault> {
-        if self.seen_generation == 0 {
-            return Ok(false);
-        }
-        let places: Vec<Place> = self.ends.iter().filter(|(_, end)| *end > 0).map(|(place, _)| *place).collect();
-        let committed = self.consumer.committed_texts(&places)?;
-        Ok(self.ends.iter().all(|(place, end)| *end == 0 || committed.get(place).is_some_and(|(offset, _)| offset >= end)))
-    }
-}
-
-/// Takes one record in. Returns the metric's label.
-fn take(partition: &mut Partition, lent: &Lent<'_>, prefix: &[u8], cutoffs: Option<&HashMap<Pseudonym, i64>>) -> &'static str {
-    partition.next = lent.offset + 1;
-    partition.sessions.passed(lent.stored_at_ms);
-    let Some(value) = lent.value else { return "null" };
-    let Some(event) = record::read(prefix, value) else { return "unreadable" };
-    let identifiers = || lent.header.and_then(Header::read).into_iter().flat_map(|h| h.identifiers());
-    if cutoffs.is_some_and(|cutoffs| identifiers().any(|p| is_erased(cutoffs, &p, event.occurred_at_ms))) {
-        return "erased";
-    }
-    partition.sessions.take(&event, identifiers(), lent.stored_at_ms).as_str()
-}
-
-/// Adds a session's record, for the partition in which its events are.
-fn push(chunk: &mut OutputChunk, place: Place, prefix: &[u8], tenant: &str, subject: &str, session: &Session) {
-    let OutputChunk { arena, records, headers } = chunk;
-    let start = arena.len();
-    arena.extend_from_slice(Session::key(subject, session.id).as_bytes());
-    let key = Span::since(start, arena);
-    let start = arena.len();
-    session.write(prefix, tenant, subject, arena);
-    let value = Span::since(start, arena);
-    let start = arena.len();
-    header::write(session.epoch, session.start_ms, session.identifiers.iter().copied(), arena);
-    headers.push((HeaderName::Lethe, Span::since(start, arena)));
-    let last = headers.len() as u32;
-    records.push(OutputRecord { topic: TopicIndex(place.0), partition_hash: Some(place.1 as u32), key, value, headers: (last - 1, last) });
 }
