@@ -20,11 +20,24 @@ pub enum Step {
     Swept,
     /// All is gone and read back, the certificate is not written.
     Certifying,
+    /// The topics of a terminated tenant were deleted, the audit does not know.
+    TopicsDeleted,
+    /// Its keys were destroyed, the audit does not know.
+    KeysDestroyed,
 }
 
 impl Step {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Begun, Self::Producing, Self::OffsetsSent, Self::Committed, Self::Swept, Self::Certifying];
+    pub const ALL: [Self; 8] = [
+        Self::Begun,
+        Self::Producing,
+        Self::OffsetsSent,
+        Self::Committed,
+        Self::Swept,
+        Self::Certifying,
+        Self::TopicsDeleted,
+        Self::KeysDestroyed,
+    ];
     /// Those of a transaction.
     pub const OF_TRANSACTIONS: [Self; 4] = [Self::Begun, Self::Producing, Self::OffsetsSent, Self::Committed];
 
@@ -38,6 +51,8 @@ impl Step {
             Self::Committed => "committed",
             Self::Swept => "swept",
             Self::Certifying => "certifying",
+            Self::TopicsDeleted => "topics_deleted",
+            Self::KeysDestroyed => "keys_destroyed",
         }
     }
 }

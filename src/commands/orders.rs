@@ -119,7 +119,7 @@ fn wait_for_barrier(config: &Config, tenant: Option<&TenantId>, offset: i64) -> 
     for group in &config.run.groups {
         let observer = RawConsumer::observe(&config.kafka, group, &sources, Arc::default())?;
         loop {
-            match behind(&observer, &admin, group, &places, offset) {
+            match behind(&observer, &admin, group, &config.topics.directives, &places, offset) {
                 Ok(0) => break,
                 Ok(n) if Instant::now() > until => {
                     return Err(Failure::Failed(format!(
@@ -139,12 +139,12 @@ fn wait_for_barrier(config: &Config, tenant: Option<&TenantId>, offset: i64) -> 
 }
 
 /// How many partitions' marks are not past the directive; none for a group without members.
-fn behind(observer: &RawConsumer, admin: &Admin, group: &str, places: &[Place], offset: i64) -> Result<usize, Fault> {
+fn behind(observer: &RawConsumer, admin: &Admin, group: &str, directives: &str, places: &[Place], offset: i64) -> Result<usize, Fault> {
     if places.is_empty() {
         return Ok(0);
     }
     let committed = observer.committed(places)?;
     let past = |place: &&Place| committed.get(place).and_then(|(_, mark)| *mark).is_some_and(|mark| mark.directives > offset);
     let behind = places.len() - places.iter().filter(past).count();
-    if behind > 0 && admin.is_empty_group(group)? { Ok(0) } else { Ok(behind) }
+    if behind > 0 && admin.is_empty_group(group, directives)? { Ok(0) } else { Ok(behind) }
 }

@@ -7,10 +7,9 @@ use crate::config::Config;
 use crate::kafka::consumer::{RawConsumer, places_of};
 use crate::kafka::topics::Admin;
 use crate::lifecycle::audit::Found;
-use crate::lifecycle::request::{DEADLINE_MS, Request, State};
+use crate::lifecycle::request::{Request, State};
 use crate::lifecycle::termination::Termination;
 use crate::model::directive::{Order, Standing};
-use crate::model::time::DAY_MS;
 use crate::ops::clock;
 use serde::Serialize;
 use std::sync::Arc;
@@ -31,7 +30,11 @@ struct RequestStatus {
     /// Of a termination: when its topics were seen gone, and how many keys were destroyed.
     deleted_ms: Option<i64>,
     keys_destroyed: Option<usize>,
+    read_back_ms: Option<i64>,
+    bytes_gone_ms: Option<i64>,
     certified_ms: Option<i64>,
+    /// Since when its deadline is known to be at risk.
+    at_risk_ms: Option<i64>,
     /// Partitions swept and to be swept.
     partitions_swept: usize,
     partitions: usize,
@@ -75,9 +78,10 @@ fn describe(config: &Config, id: &str, standing: Option<&Standing>, request: Opt
     let received_ms = request.map(|r| r.received_ms).or(standing.map(|s| s.stored_at_ms)).unwrap_or_default();
     let open = matches!(state, State::Accepted | State::Suppressing | State::Scheduled | State::Sweeping | State::AwaitingCleaner);
     let end = standing.and_then(Termination::of);
-    let deadline_ms = end.map(|end| end.deadline_ms).or((kind == "erase").then_some(received_ms + DEADLINE_MS));
+    let deadline_ms =
+        end.map(|end| end.deadline_ms).or((kind == "erase").then_some(received_ms + config.retain.erasure_deadline.as_millis() as i64));
     let expected_ms = match (kind.as_str(), end) {
-        ("erase", _) if open => Some(clock::now_ms().max(received_ms + longest_wait_ms(config, &tenant))),
+        ("erase", _) if open => Some(clock::now_ms().max(received_ms + config.longest_wait_ms(&tenant))),
         (_, Some(end)) if open => Some(clock::now_ms().max(end.begins_ms() + request.map_or(0, |r| r.file_delete_delay_ms))),
         _ => None,
     };
@@ -93,8 +97,11 @@ fn describe(config: &Config, id: &str, standing: Option<&Standing>, request: Opt
         swept_ms: request.and_then(|r| r.swept_ms),
         deleted_ms: request.and_then(|r| r.deleted_ms),
         keys_destroyed: request.and_then(|r| r.keys),
+        read_back_ms: request.and_then(|r| certified_time(r, "read_back_ms")),
+        bytes_gone_ms: request.and_then(|r| certified_time(r, "bytes_gone_ms")),
         certified_ms: request.and_then(|r| r.certified_ms),
-        partitions_swept: request.filter(|r| r.swept_ms.is_some()).map_or(0, |r| r.ranges.len()),
+        at_risk_ms: request.and_then(|r| r.at_risk_ms),
+        partitions_swept: request.map_or(0, partitions_swept),
         partitions: request.map_or(0, |r| r.governed.len()),
         found: request.map(|r| r.found).unwrap_or_default(),
         deadline_ms,
@@ -107,12 +114,17 @@ fn describe(config: &Config, id: &str, standing: Option<&Standing>, request: Opt
     }
 }
 
-/// The longest that anything of a tenant may take to be gone: its raw window, or the horizon of a topic. Units: ms.
-fn longest_wait_ms(config: &Config, tenant: &str) -> i64 {
-    let raw = config.tenant.iter().find(|t| t.id.as_str() == tenant).and_then(|t| t.other_window_ms("raw").ok()).unwrap_or(DAY_MS);
-    let governed = config.governed().unwrap_or_default();
-    let horizons = governed.iter().filter(|g| g.tenant == tenant).map(|g| g.governance.timing.horizon_ms());
-    horizons.chain([raw]).max().unwrap_or(raw)
+/// What only the certificate tells. Units: ms since the epoch.
+fn certified_time(request: &Request, name: &str) -> Option<i64> {
+    request.certificate.as_ref()?.get("times")?.get(name)?.as_i64()
+}
+
+/// How many partitions the last sweep, or the one under way, is done with.
+fn partitions_swept(request: &Request) -> usize {
+    if request.swept_ms.is_some() {
+        return request.ranges.len();
+    }
+    request.governed.iter().filter(|p| request.topics_swept.contains(&p.topic)).count()
 }
 
 /// Whether every cursor of the tenant says that it has taken the directive in.
@@ -142,6 +154,8 @@ fn print_status(s: &RequestStatus) {
         ("accepted", s.accepted_ms),
         ("suppressed", s.suppressed_ms),
         (if s.kind == "terminate" { "deleted" } else { "swept" }, s.swept_ms.or(s.deleted_ms)),
+        ("read back", s.read_back_ms),
+        ("bytes gone", s.bytes_gone_ms),
         ("certified", s.certified_ms),
     ] {
         println!("{name:<11} {}", time(at));

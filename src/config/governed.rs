@@ -77,6 +77,15 @@ impl Config {
         })
     }
 
+    /// The longest that anything of a tenant may take to be gone once it is to go: its raw window, or the horizon of a topic. Units: ms.
+    #[must_use]
+    pub fn longest_wait_ms(&self, tenant: &str) -> i64 {
+        let raw = self.tenant.iter().find(|t| t.id.as_str() == tenant).and_then(|t| t.other_window_ms("raw").ok()).unwrap_or(DAY_MS);
+        let governed = self.governed().unwrap_or_default();
+        let horizons = governed.iter().filter(|g| g.tenant == tenant).map(|g| g.governance.timing.horizon_ms());
+        horizons.chain([raw]).max().unwrap_or(raw)
+    }
+
     /// Every topic that the config wants, with its settings. `broker`: what the brokers do on their own.
     ///
     /// Errors: as [`Config::governed`].

@@ -111,6 +111,9 @@ pub struct RetainConfig {
     /// A transaction ends after so long: it keeps readers of the topic waiting.
     #[serde(with = "duration")]
     pub batch_wait: Duration,
+    /// Within which an erasure must be certified. Source: GDPR art. 12(3): one month, by the shortest one.
+    #[serde(with = "duration")]
+    pub erasure_deadline: Duration,
 }
 
 impl Default for RetainConfig {
@@ -122,6 +125,7 @@ impl Default for RetainConfig {
             instance: String::new(),
             batch_records: 500_000,
             batch_wait: Duration::from_secs(1),
+            erasure_deadline: Duration::from_secs(28 * 86_400),
         }
     }
 }
@@ -354,6 +358,10 @@ impl RetainConfig {
         }
         if !(1..=5_000).contains(&self.batch_wait.as_millis()) {
             faults.push("retain.batch_wait: must be between 1ms and 5s".into());
+        }
+        let shortest = if self.testing { Duration::from_millis(1) } else { Duration::from_secs(86_400) };
+        if !(shortest..=Duration::from_secs(90 * 86_400)).contains(&self.erasure_deadline) {
+            faults.push("retain.erasure_deadline: must be between 1d and 90d".into());
         }
         if !is_instance(&self.instance) {
             faults.push("retain.instance: letters, digits, '-', '_' and '.' only".into());

@@ -164,7 +164,7 @@ impl Config {
             topics(trimmed, &[Write]),
             topics(ended, &[Delete]),
             groups(vec![self.retain.group.clone()], false, &[Read, Describe]),
-            groups(self.groups_beside_retain(), false, &[Describe]),
+            groups(self.groups_beside_retain(), false, &[Read, Describe]),
             readers(),
             transactions(format!("{}-", self.retain.group)),
             Grant { resource: Resource::Cluster, names: Vec::new(), prefixed: false, operations: vec![DescribeConfigs] },
@@ -188,7 +188,8 @@ impl Config {
             topics(vec![self.topics.directives.clone()], &[Read, Write]),
             // `doctor` looks at the oldest record of each governed topic and reads of it the time alone.
             topics(self.outputs(is_governed), &[Read]),
-            groups(both, false, &[Describe]),
+            // Whether a group has members may take a commit to find out.
+            groups(both, false, &[Read, Describe]),
             readers(),
             Grant { resource: Resource::Cluster, names: Vec::new(), prefixed: false, operations: vec![Describe, DescribeConfigs] },
         ]

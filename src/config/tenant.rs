@@ -177,6 +177,15 @@ impl TenantConfig {
         }
     }
 
+    /// The longest window of its records: a row that occurred longer ago is not written, whenever it is produced. Units: ms. Errors: `None`.
+    #[must_use]
+    pub fn longest_window_ms(&self) -> Option<i64> {
+        let windows: Result<Vec<Option<i64>>, String> = Category::ALL.into_iter().map(|c| self.window_ms(c)).collect();
+        // A destination takes conversions of up to 90 days ago, whatever the window of what waits to be sent.
+        let dest = self.other_window_ms("dest").ok().filter(|_| !self.destinations.is_empty()).map(|ms| ms.max(90 * DAY_MS));
+        windows.ok()?.into_iter().flatten().chain(dest).max()
+    }
+
     /// A window that is not a category's: `raw`, `dest`, `quarantine`. Units: ms. Errors: names the field.
     pub fn other_window_ms(&self, name: &str) -> Result<i64, String> {
         match (self.windows.get(name), name) {

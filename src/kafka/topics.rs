@@ -4,7 +4,8 @@ use super::client::{self, Fault, Quiet, REQUEST_TIMEOUT};
 use crate::config::kafka::KafkaConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -64,6 +65,7 @@ pub struct Admin {
     /// Asks for metadata. A consumer in no group: other clients do not hear of errors while they wait for an answer.
     asker: BaseConsumer<Heard>,
     runtime: tokio::runtime::Runtime,
+    settings: ClientConfig,
 }
 
 impl Admin {
@@ -76,7 +78,7 @@ impl Admin {
             .enable_all()
             .build()
             .map_err(|e| Fault::Stop(format!("cannot start a runtime: {e}")))?;
-        Ok(Admin { client, asker, runtime })
+        Ok(Admin { client, asker, runtime, settings })
     }
 
     /// Partitions of every topic that can be seen. Errors: no broker answers.
@@ -173,15 +175,31 @@ impl Admin {
         Ok(found)
     }
 
-    /// Whether a consumer group has no members, as far as the brokers tell: of a group under the newer protocol this call does not learn the
-    /// state, and it does not count as empty. Errors: the brokers do not answer.
-    pub fn is_empty_group(&self, group: &str) -> Result<bool, Fault> {
+    /// Whether a consumer group has no members. Of a group under the newer protocol the usual question does not learn the state: there a commit by
+    /// nobody tells, see [`Admin::takes_commits_of_nobody`]. Errors: the brokers do not answer.
+    pub fn is_empty_group(&self, group: &str, directives: &str) -> Result<bool, Fault> {
         let list = self
             .client
             .inner()
             .fetch_group_list(Some(group), REQUEST_TIMEOUT)
             .map_err(|e| Fault::Retry(format!("members of group {group}: {e}")))?;
-        Ok(list.groups().iter().filter(|g| g.name() == group).all(|g| g.state() == "Empty"))
+        let states: Vec<String> = list.groups().iter().filter(|g| g.name() == group).map(|g| g.state().to_owned()).collect();
+        let known = ["Empty", "Stable", "PreparingRebalance", "CompletingRebalance"];
+        if states.iter().all(|state| known.contains(&state.as_str())) {
+            return Ok(states.iter().all(|state| state == "Empty"));
+        }
+        Ok(self.takes_commits_of_nobody(group, directives))
+    }
+
+    /// Whether the brokers take a commit for a group by somebody who is no member of it: while it has members they refuse. What is committed is the
+    /// beginning of the directives' topic, from which no member reads by the group's offsets. Errors: whatever goes wrong counts as a refusal.
+    fn takes_commits_of_nobody(&self, group: &str, directives: &str) -> bool {
+        let mut settings = self.settings.clone();
+        settings.set("group.id", group).set("group.protocol", "classic").set("enable.auto.commit", "false");
+        let Ok(nobody) = settings.create_with_context::<_, BaseConsumer<Quiet>>(Quiet) else { return false };
+        let mut list = TopicPartitionList::new();
+        let placed = list.add_partition_offset(directives, 0, Offset::Offset(0));
+        placed.is_ok() && nobody.commit(&list, CommitMode::Sync).is_ok()
     }
 
     /// The settings of existing topics. Shape: by topic, by setting: value. Errors: the brokers refuse.

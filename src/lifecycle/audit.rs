@@ -101,6 +101,8 @@ pub enum What {
         /// By request.
         found: BTreeMap<String, Found>,
     },
+    /// The deadline may be missed; the tenant is told.
+    AtRisk {},
     /// What was swept must be swept again.
     Again {
         /// Why.

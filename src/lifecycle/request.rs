@@ -2,13 +2,9 @@
 
 use super::audit::{Entry, Found, PlaceAt, SweptRange, What};
 use crate::model::directive::Outcome;
-use crate::model::time::DAY_MS;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
-
-/// Within which a request must be done: a month, by the shortest one. Units: ms. Source: GDPR art. 12(3).
-pub const DEADLINE_MS: i64 = 28 * DAY_MS;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a request has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -59,6 +55,10 @@ pub struct Request {
     pub raw: Vec<PlaceAt>,
     /// Where the governed topics ended then.
     pub governed: Vec<PlaceAt>,
+    /// Topics that the sweep under way is done with.
+    pub topics_swept: BTreeSet<String>,
+    /// When it was told that its deadline is at risk.
+    pub at_risk_ms: Option<i64>,
     /// When it was swept last.
     pub swept_ms: Option<i64>,
     /// Where.
@@ -110,6 +110,14 @@ impl Request {
     }
 }
 
+/// Whether a deadline that still can be met may be missed: what is left takes longer than the time that is left, or three quarters of the time are
+/// over, whatever the reason, a legal hold included. `longest_ms`: what one more sweep, cleaning and raw window may take. Units: ms.
+#[must_use]
+pub fn is_at_risk(received_ms: i64, deadline_ms: i64, swept_ms: Option<i64>, longest_ms: i64, now_ms: i64) -> bool {
+    let expected_ms = swept_ms.unwrap_or(now_ms).max(received_ms).saturating_add(longest_ms).max(now_ms);
+    expected_ms > deadline_ms || now_ms - received_ms > (deadline_ms - received_ms) / 4 * 3
+}
+
 impl Request {
     /// How far a termination has come, once nothing comes in any more.
     fn end_state(&self) -> State {
@@ -145,9 +153,7 @@ impl Requests {
                     Outcome::Repeated | Outcome::Older | Outcome::Forgotten => return,
                 };
                 if kind == "hold" && *ends {
-                    // What it kept is looked at again.
-                    let kept = self.by_id.values_mut().filter(|r| r.tenant == entry.tenant && r.state() == State::Held);
-                    kept.for_each(|r| r.swept_ms = None);
+                    self.look_again_at_held(&entry.tenant);
                 }
                 for id in &entry.requests {
                     let request = Request {
@@ -173,8 +179,13 @@ impl Requests {
                 r.raw.clone_from(raw);
             }),
             // Told with the tombstones themselves: a sweep that was killed counts for as far as it came.
-            What::Erased { keys, .. } => self.each(entry, |r, id| r.found.erased += keys.get(id).copied().unwrap_or(0)),
+            What::Erased { topic, keys } => self.each(entry, |r, id| {
+                r.found.erased += keys.get(id).copied().unwrap_or(0);
+                r.topics_swept.insert(topic.clone());
+            }),
+            What::AtRisk {} => self.each(entry, |r, _| r.at_risk_ms = Some(entry.at_ms)),
             What::Swept { ranges, found } => self.each(entry, |r, id| {
+                r.topics_swept.clear();
                 r.swept_ms = Some(entry.at_ms);
                 r.ranges = merged(&r.ranges, ranges);
                 let new = found.get(id).copied().unwrap_or_default();
@@ -199,6 +210,11 @@ impl Requests {
             }),
             What::Checkpoint { .. } => {}
         }
+    }
+
+    /// After a release: what the hold kept is looked at again.
+    fn look_again_at_held(&mut self, tenant: &str) {
+        self.by_id.values_mut().filter(|r| r.tenant == tenant && r.state() == State::Held).for_each(|r| r.swept_ms = None);
     }
 
     fn each(&mut self, entry: &Entry, change: impl Fn(&mut Request, &String)) {
@@ -343,6 +359,30 @@ mod tests {
         let r = &log.requests.by_id["r"];
         assert_eq!((r.deleting.as_ref().unwrap().len(), r.file_delete_delay_ms, r.keys, r.found.held), (2, 9, Some(2), 0));
         assert_eq!(log.say(What::Certified { certificate: Value::Null }), State::Certified);
+    }
+
+    #[test]
+    fn a_sweep_tells_how_far_it_is_and_a_risk_is_told_once() {
+        let mut log = Log::new();
+        log.directive("erase", false, true);
+        log.suppressed();
+        log.say(What::Erased { topic: "t".into(), keys: BTreeMap::new() });
+        assert_eq!(log.requests.by_id["r"].topics_swept.len(), 1);
+        log.say(What::AtRisk {});
+        assert_eq!(log.swept(1, 0, 0), State::AwaitingCleaner);
+        let r = &log.requests.by_id["r"];
+        assert!(r.topics_swept.is_empty() && r.at_risk_ms.is_some());
+    }
+
+    #[test]
+    fn a_deadline_is_at_risk_before_it_is_missed() {
+        let (received, deadline) = (1_000, 11_000);
+        assert!(!is_at_risk(received, deadline, None, 2_000, 2_000));
+        assert!(is_at_risk(received, deadline, None, 12_000, 2_000), "the raw window alone is longer");
+        assert!(is_at_risk(received, deadline, None, 5_000, 6_001), "not swept yet, and too little is left");
+        assert!(!is_at_risk(received, deadline, Some(3_000), 5_000, 6_001), "swept in time");
+        assert!(is_at_risk(received, deadline, Some(3_000), 5_000, 8_501), "three quarters are over");
+        assert!(is_at_risk(received, deadline, Some(3_000), 1, 12_000));
     }
 
     #[test]

@@ -88,6 +88,7 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     ),
     ("lethe_erasure_pending", "gauge", "Erasures that are not certified yet, held ones included, by tenant."),
     ("lethe_erasure_oldest_seconds", "gauge", "Age of the oldest erasure that is not certified yet, by tenant; 0 for none. Alert on it."),
+    ("lethe_request_deadline_at_risk", "gauge", "Open erasures and terminations that may miss their deadline, by tenant. Alert on it."),
     ("lethe_erasure_certificate_seconds", "histogram", "Time from an erasure's directive to its certificate."),
     (
         "lethe_sessions_events_total",

@@ -46,6 +46,7 @@ mod retain_meets_the_odd;
 mod retain_survives;
 mod rights;
 mod rights_missing;
+mod rights_races;
 mod rights_terminate;
 mod sdk_hashes_differ;
 mod sessions_are_exact;

@@ -11,9 +11,13 @@ use crate::support::kafka::{self, Record};
 use crate::support::lethe::Lethe;
 use crate::support::wait::eventually;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const PEOPLE: usize = 20;
+/// Identifiers are just bytes: these are erased …
+const HOSTILE: [&str; 6] = ["*", "$(rm -rf /)", "a\nb", "'; DROP TABLE people--", ".*", "-x"];
+/// … and these, which a pattern or a shell would take for them, stay.
+const NEIGHBOURS: [&str; 3] = ["anything", "a", "x"];
 
 struct Case {
     journey: Journey,
@@ -111,6 +115,23 @@ impl Case {
         serde_json::from_str(&finished.assert_done().stdout).unwrap()
     }
 
+    /// How often the audit tells of each decision about a request that is made once.
+    fn decisions(&self, request: &str) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for entry in self.entries().iter().filter(|e| e["requests"].as_array().is_some_and(|all| all.iter().any(|r| r == request))) {
+            let what = entry["what"].as_str().unwrap().to_owned();
+            if ["directive", "suppressed", "certified"].contains(&what.as_str()) {
+                *counts.entry(what).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// The audit.
+    fn entries(&self) -> Vec<Value> {
+        kafka::read_committed(self.journey.bootstrap(), &self.audit_topic()).iter().map(Record::json).collect()
+    }
+
     fn state(&self, request: &str) -> String {
         self.status(request)["state"].as_str().unwrap().to_owned()
     }
@@ -138,6 +159,14 @@ fn pseudonyms(record: &Record) -> Vec<Vec<u8>> {
     header.get(11..).unwrap_or_default().chunks(16).map(<[u8]>::to_vec).collect()
 }
 
+/// At which steps `retain` is killed; where somebody asks for all, around each of its first transactions too.
+fn kills() -> Vec<String> {
+    let some = ["swept:1", "producing:1", "certifying:1"].map(str::to_owned);
+    let all = std::env::var("LETHE_RIGHTS_KILLS").is_ok_and(|wish| wish == "all");
+    let more = (1..=8).filter(|_| all).flat_map(|n| [format!("begun:{n}"), format!("committed:{n}")]);
+    more.chain(some).collect()
+}
+
 #[test]
 fn an_erasure_takes_all_of_somebody_and_nothing_else_and_is_certified_through_kills() {
     let case = Case::new("an_erasure_takes_all");
@@ -151,24 +180,18 @@ fn an_erasure_takes_all_of_somebody_and_nothing_else_and_is_certified_through_ki
     alone["user"].as_object_mut().unwrap().remove("email");
     case.produce(&[alone.clone()]);
 
-    let mut retain = Some(case.retain());
     let request = case.order(&["erase", "--email", " person5@example.COM "]);
-    // Killed again and again while it is at work; whenever it is certified, nothing may be left.
-    let mut states = BTreeSet::new();
-    for _ in 0..4 {
-        let reached = eventually("a step forward", || {
-            let state = case.state(&request);
-            (states.insert(state.clone()) || state == "certified").then_some(state)
-        });
-        drop(retain.take().map(Lethe::kill));
-        let live = case.there().into_iter().filter(|r| r.value.is_some()).count();
-        assert!(reached != "certified" || live == PEOPLE * 8 + 2 - 8, "certified, and {live} records are there");
-        if reached == "certified" {
-            break;
-        }
-        retain = Some(case.retain());
+    // Killed at step after step; each time the next one goes on, and there is no certificate before everything is gone.
+    for fault in kills() {
+        let mut retain = case.journey.lethe(&case.config).args(["retain"]).faulty(&format!("{fault}:kill")).start();
+        eventually(&format!("the kill at {fault}"), || (!retain.is_running()).then_some(()));
+        let (state, live) = (case.state(&request), case.there().into_iter().filter(|r| r.value.is_some()).count());
+        assert!(state != "certified" || live == PEOPLE * 8 + 2 - 8, "killed at {fault}: certified, and {live} records are there");
     }
+    let retain = case.retain();
     eventually("the certificate", || (case.state(&request) == "certified").then_some(()));
+    let once = [("certified", 1), ("directive", 1), ("suppressed", 1)].map(|(what, n)| (what.to_owned(), n));
+    assert_eq!(case.decisions(&request), BTreeMap::from(once));
     let left = case.there();
     assert!(left.iter().all(|r| r.value.is_some()), "a tombstone is left");
     assert_eq!(left.len(), PEOPLE * 8 + 2 - 8, "all others, and the events that do not carry the e-mail");
@@ -219,9 +242,28 @@ fn an_erasure_takes_all_of_somebody_and_nothing_else_and_is_certified_through_ki
 fn a_hold_wins_until_it_is_released_and_bad_directives_do_nothing() {
     let case = Case::new("a_hold_wins");
     let before = now();
-    let events: Vec<Value> = (0..3).map(|p| case.event(p, 0, before)).collect();
+    let mut events: Vec<Value> = (0..3).map(|p| case.event(p, 0, before)).collect();
+    events.extend(HOSTILE.iter().chain(&NEIGHBOURS).enumerate().map(|(n, id)| {
+        let mut event = case.event(1, 100 + n, before);
+        event["user"] = json!({ "external_id": id });
+        event
+    }));
     case.produce(&events);
     let _retain = case.retain();
+    let arguments: Vec<String> = HOSTILE.iter().map(|id| format!("--external-id={id}")).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let hostile = case.order(&[&["erase"], arguments.as_slice()].concat());
+    let long = case.journey.home().join("long");
+    std::fs::write(&long, "x".repeat(1 << 20)).unwrap();
+    let long = case.order(&["erase", "--external-id", &format!("@{}", long.display())]);
+    eventually("the hostile ones to be gone", || (case.state(&hostile) == "certified" && case.state(&long) == "certified").then_some(()));
+    let erased = |request: &str| case.status(request)["found"]["erased"].as_u64();
+    assert_eq!((erased(&hostile), erased(&long)), (Some(2 * HOSTILE.len() as u64), Some(0)));
+    // Their neighbours go too, so that the numbers below are of the three alone.
+    assert_eq!(case.there().len(), (3 + NEIGHBOURS.len()) * 2, "and nobody else");
+    let arguments: Vec<&str> = NEIGHBOURS.iter().flat_map(|id| ["--external-id", id]).collect();
+    let neighbours = case.order(&[&["erase"], arguments.as_slice()].concat());
+    eventually("the neighbours to be gone", || (case.state(&neighbours) == "certified").then_some(()));
     let hold = case.order(&["hold", "--email", "person0@example.com", "--reason", "case 7", "--until", "2099-01-01"]);
     eventually("the hold to be in force", || (case.status(&hold)["in_force"] == true).then_some(()));
     let erase = case
@@ -250,6 +292,19 @@ fn a_hold_wins_until_it_is_released_and_bad_directives_do_nothing() {
         let finished = case.journey.lethe(&case.config).args(["status", "--json", "--request", "t1"]).finish();
         finished.stdout.contains("no such tenant").then_some(())
     });
+    // Repeated, or older than what is in force: told, and nothing changes.
+    let given = kafka::read_committed(case.journey.bootstrap(), &directives).into_iter().find(|r| r.key_text().ends_with(&erase)).unwrap();
+    let mut older = given.json();
+    older["issued_at_ms"] = json!(1);
+    older["pseudonyms"] = json!(["1.AAECAwQFBgcICQoLDA0ODw"]);
+    let key = given.key_text();
+    let again = [(Some(key.clone()), given.value.clone()), (Some(key), Some(older.to_string().into_bytes()))];
+    kafka::produce(case.journey.bootstrap(), &directives, again);
+    eventually("both to be told of", || {
+        let outcomes: BTreeSet<String> = case.entries().iter().filter_map(|e| Some(e["outcome"].as_str()?.to_owned())).collect();
+        ["in_force", "malformed", "older", "repeated"].iter().all(|o| outcomes.contains(*o)).then_some(())
+    });
+    assert_eq!(case.state(&erase), "held");
     // Restricted: nothing more of the person, and what waited to be sent is taken back.
     let restricted = case.order(&["restrict", "--external-id", "u1"]);
     eventually("the restriction's sweep", || (case.state(&restricted) == "done").then_some(()));

@@ -2,6 +2,7 @@
 
 use super::rights::{Officer, Saying, commit};
 use super::sweep::Look;
+use crate::config::TenantConfig;
 use crate::config::governed::Governed;
 use crate::faults::{self, Planted, Step};
 use crate::kafka::client::Fault;
@@ -107,11 +108,11 @@ impl Officer<'_> {
     pub(super) fn replicas_are_whole(&self, tenant: &str) -> Result<bool, Fault> {
         let topics: Vec<String> = self.governed.iter().filter(|g| g.tenant == tenant).map(|g| g.topic.clone()).collect();
         let found = self.admin.replicas(&topics)?;
-        let behind: Vec<&String> = found.iter().filter(|(_, (all, in_sync))| in_sync < all).map(|(topic, _)| topic).collect();
-        if let Some(topic) = behind.first() {
-            tracing::warn!(tenant, topic = topic.as_str(), "replicas are out of sync: tombstones would not count");
+        let behind = out_of_sync(&found);
+        if let Some(topic) = behind {
+            tracing::warn!(tenant, topic, "replicas are out of sync: tombstones would not count");
         }
-        Ok(behind.is_empty())
+        Ok(behind.is_none())
     }
 
     /// Whether none of the request's tombstones is left, and with them none of the values before them.
@@ -260,7 +261,7 @@ impl Officer<'_> {
         let (mut live, mut superseded) = (0, Vec::new());
         for governed in self.governed.iter().filter(|g| g.tenant == tenant) {
             let ranges = self.ranges(governed)?;
-            let look = Look { reader: &self.all, wishes: &wishes, holds: &holds, now_ms, stop: self.stop };
+            let look = Look { reader: &self.all, wishes: &wishes, holds: &holds, stop: self.stop };
             let pass = look.read(governed, &ranges, &mut [])?;
             live += pass.hits.len();
             superseded.extend(pass.superseded.keys().map(|p| (governed.topic.clone(), *p)));
@@ -333,7 +334,7 @@ impl Officer<'_> {
         })
     }
 
-    /// Directives that have served are forgotten: an erasure `max_lateness` after its certificate, as older rows are expired anyway.
+    /// Directives that have served are forgotten, see [`may_forget`]; what was lifted or released, `max_lateness` later.
     pub(super) fn forget(&mut self) -> Result<(), Fault> {
         let now_ms = clock::now_ms();
         let mut served: Vec<(String, String, String)> = Vec::new();
@@ -342,7 +343,11 @@ impl Officer<'_> {
             let Some(r) = self.requests.by_id.get(&d.id).filter(|r| r.offset == standing.offset && !r.forgotten) else { continue };
             let lateness_ms = self.tenant(&d.tenant).and_then(|t| t.max_lateness_ms().ok()).unwrap_or(i64::MAX);
             let done = match (&d.order, r.state()) {
-                (Order::Erase { .. }, State::Certified) => r.certified_ms.is_some_and(|at| now_ms - at > lateness_ms),
+                (Order::Erase { .. }, State::Certified) => {
+                    let cutoff_ms = standing.stored_at_ms + self.config.run.future_tolerance.as_millis() as i64;
+                    let longest = self.tenant(&d.tenant).and_then(TenantConfig::longest_window_ms);
+                    r.certified_ms.is_some_and(|at| may_forget(at, cutoff_ms, lateness_ms, longest, now_ms))
+                }
                 (Order::Hold { released: true, .. } | Order::Restrict { lifted: true, .. }, State::Done) => {
                     now_ms - standing.stored_at_ms > lateness_ms
                 }
@@ -359,5 +364,44 @@ impl Officer<'_> {
             self.write(vec![(tenant, vec![id], What::Forgotten {})], &[], false)?;
         }
         Ok(())
+    }
+}
+
+/// A topic of which a partition has fewer replicas in sync than it has. Shape: by topic all replicas, and those in sync.
+fn out_of_sync(found: &HashMap<String, (usize, usize)>) -> Option<&str> {
+    found.iter().filter(|(_, (all, in_sync))| in_sync < all).map(|(topic, _)| topic.as_str()).min()
+}
+
+/// Whether an erasure's directive may be forgotten: rows that were received before it are too late by then, and rows that occurred up to its cutoff and
+/// are produced once more are past every window. `longest_window_ms`: none where a window cannot be read. Units: ms.
+fn may_forget(certified_ms: i64, cutoff_ms: i64, lateness_ms: i64, longest_window_ms: Option<i64>, now_ms: i64) -> bool {
+    let late = now_ms.saturating_sub(certified_ms) > lateness_ms;
+    late && longest_window_ms.is_some_and(|window| now_ms.saturating_sub(cutoff_ms) > window)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_replica_that_is_away_is_enough_to_wait() {
+        let of = |all: &[(&str, usize, usize)]| -> HashMap<String, (usize, usize)> {
+            all.iter().map(|(topic, all, in_sync)| ((*topic).to_owned(), (*all, *in_sync))).collect()
+        };
+        assert_eq!(out_of_sync(&of(&[("a", 3, 3), ("b", 1, 1)])), None);
+        assert_eq!(out_of_sync(&of(&[("a", 3, 3), ("b", 3, 2)])), Some("b"));
+        assert_eq!(out_of_sync(&of(&[("a", 3, 0)])), Some("a"));
+        assert_eq!(out_of_sync(&of(&[])), None, "a tenant without topics waits for none");
+    }
+
+    #[test]
+    fn a_directive_is_remembered_for_as_long_as_a_row_produced_again_could_be_written() {
+        let (certified, cutoff, lateness, window) = (1_000, 500, 100, Some(5_000));
+        assert!(!may_forget(certified, cutoff, lateness, window, 1_050), "raw rows of then may still be read");
+        assert!(!may_forget(certified, cutoff, lateness, window, 1_101), "an old row with a new receipt is inside its window");
+        assert!(!may_forget(certified, cutoff, lateness, window, 5_500));
+        assert!(may_forget(certified, cutoff, lateness, window, 5_501));
+        assert!(!may_forget(certified, cutoff, lateness, None, i64::MAX), "what nobody knows is not forgotten");
+        assert!(!may_forget(certified, cutoff, lateness, Some(i64::MAX / 4), 1 << 50), "nor what is kept while a contract lasts");
     }
 }

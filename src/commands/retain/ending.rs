@@ -11,6 +11,7 @@ use super::rights::{Officer, Saying};
 use super::sweep::{Look, Wish, Wishes};
 use crate::config::TenantConfig;
 use crate::config::governed::Governed;
+use crate::faults::{self, Step};
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Place, RawConsumer};
 use crate::lifecycle::audit::{Found, PlaceAt, SweptRange, What};
@@ -91,6 +92,7 @@ impl Officer<'_> {
         }
         let doomed: Vec<String> = self.topics_there(tenant, &ids).into_iter().filter(|topic| !kept.contains(topic)).collect();
         self.admin.delete(&doomed)?;
+        faults::reached(Step::TopicsDeleted);
         if !self.is_gone(&doomed, &places_of_requests(&ids, &self.requests.by_id, &kept))? {
             return Ok(());
         }
@@ -112,12 +114,19 @@ impl Officer<'_> {
 
     /// Writes tombstones for everything in a topic that no hold keeps.
     fn strip(&mut self, governed: &Governed, ids: &[String]) -> Result<(Vec<SweptRange>, Found), Fault> {
-        let wish =
-            |id: &String| Wish { id: id.clone(), cutoff_ms: i64::MAX, people: Vec::new(), topics: None, overdue: false, everything: true };
+        let wish = |id: &String| Wish {
+            id: id.clone(),
+            cutoff_ms: i64::MAX,
+            people: Vec::new(),
+            topics: None,
+            overdue: false,
+            everything: true,
+            certified: true,
+        };
         let wishes = Wishes::new(ids.iter().map(wish).collect(), HashMap::new());
         let holds = self.holds()?;
         let bounds = self.ranges(governed)?;
-        let look = Look { reader: &self.all, wishes: &wishes, holds: &holds, now_ms: clock::now_ms(), stop: self.stop };
+        let look = Look { reader: &self.all, wishes: &wishes, holds: &holds, stop: self.stop };
         let mut nobody: Vec<HashSet<_>> = Vec::new();
         let pass = look.read(governed, &bounds, &mut nobody)?;
         let (erased, held) = pass.count(1).first().copied().unwrap_or_default();
@@ -194,6 +203,7 @@ impl Officer<'_> {
         if sayings.is_empty() {
             return Ok(());
         }
+        faults::reached(Step::Certifying);
         tracing::info!(tenant, "the end of a terminated tenant is certified");
         self.write(sayings, &[], true)
     }
@@ -207,7 +217,10 @@ impl Officer<'_> {
         }
         let Ok(id) = crate::model::tenant::TenantId::try_from(tenant.to_owned()) else { return Some(0) };
         match keys::destroy_whatever(path, &id) {
-            Ok(keys) => Some(keys),
+            Ok(keys) => {
+                faults::reached(Step::KeysDestroyed);
+                Some(keys)
+            }
             Err(fault) => {
                 let now_ms = clock::now_ms();
                 if now_ms - self.told_ms > TELL_EVERY_MS {

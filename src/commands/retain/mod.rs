@@ -13,6 +13,7 @@
 mod barrier;
 mod cleaning;
 mod cursor;
+mod deadlines;
 mod ending;
 mod look;
 mod partition;

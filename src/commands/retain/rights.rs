@@ -7,6 +7,7 @@
 //! successor fences a predecessor, and reads the audit only then: what it finds there is all that was ever done. Each step is one transaction with its
 //! audit entry, in this order, so that a process killed anywhere leaves a state from which the next goes on, and never a certificate first.
 
+use super::barrier::Writers;
 use super::cleaning::Cleaning;
 use crate::commands::Failure;
 use crate::config::governed::Governed;
@@ -36,7 +37,7 @@ use std::time::{Duration, Instant};
 /// The chain of the officer in the audit, and its name as an actor.
 const CHAIN: &str = "retain";
 /// Most entries of one transaction.
-const ENTRIES_MAX: usize = 200;
+pub(super) const ENTRIES_MAX: usize = 200;
 /// How seldom a checkpoint may come while entries keep coming. Units: ms.
 const CHECKPOINT_EVERY_MS: i64 = HOUR_MS;
 /// Pause after a fault.
@@ -165,8 +166,8 @@ pub(super) struct Officer<'p> {
     pub(super) producer: TransactionalProducer,
     /// Looks at the retention cursors.
     pub(super) cursors: RawConsumer,
-    /// Look at the raw offsets, a group each.
-    pub(super) groups: Vec<(String, RawConsumer)>,
+    /// Whoever writes to governed topics.
+    pub(super) writers: Vec<Writers>,
     pub(super) raw: Vec<(String, String)>,
     pub(super) admin: Admin,
     directives: DirectiveReader,
@@ -180,6 +181,8 @@ pub(super) struct Officer<'p> {
     pub(super) partitions: HashMap<String, u32>,
     pub(super) cleaning: Cleaning,
     pub(super) glance: Glance,
+    /// The longest that anything of a tenant may take to be gone. Units: ms.
+    pub(super) longest_ms: HashMap<String, i64>,
     unsigned: bool,
     checkpoint_ms: i64,
 }
@@ -192,8 +195,6 @@ impl<'p> Officer<'p> {
         let governed_names: Vec<String> = post.governed.iter().map(|g| g.topic.clone()).collect();
         let raw: Vec<(String, String)> =
             config.tenant.iter().flat_map(|t| t.sources().into_iter().map(|s| (t.id.to_string(), s))).collect();
-        let raw_names: Vec<String> = raw.iter().map(|(_, topic)| topic.clone()).collect();
-        let observe = |group: &String| Ok((group.clone(), RawConsumer::observe(&config.kafka, group, &raw_names, Arc::default())?));
         let mut officer = Officer {
             config,
             governed: &post.governed,
@@ -202,7 +203,7 @@ impl<'p> Officer<'p> {
             stop: &post.stop,
             producer,
             cursors: RawConsumer::observe(&config.kafka, &config.retain.group, &governed_names, Arc::default())?,
-            groups: config.run.groups.iter().map(observe).collect::<Result<_, Fault>>()?,
+            writers: Writers::all(config, &raw)?,
             raw,
             admin: Admin::connect(&config.kafka)?,
             directives: DirectiveReader::connect(&config.kafka, &config.topics.directives)?,
@@ -216,6 +217,7 @@ impl<'p> Officer<'p> {
             partitions: HashMap::new(),
             cleaning: Cleaning::default(),
             glance: Glance::default(),
+            longest_ms: config.tenant.iter().map(|t| (t.id.to_string(), config.longest_wait_ms(t.id.as_str()))).collect(),
             unsigned: false,
             checkpoint_ms: 0,
         };
@@ -260,6 +262,7 @@ impl<'p> Officer<'p> {
         self.clean()?;
         self.end_tenants()?;
         self.forget()?;
+        self.warn_of_deadlines()?;
         let now_ms = clock::now_ms();
         // What a hold keeps, and what has time until its deadline, is not waited for.
         let begun = Terminations::build(&self.in_force).begun(now_ms);
@@ -425,9 +428,11 @@ impl<'p> Officer<'p> {
         let labels = counted::TenantLabels::new(self.config.tenant.iter().map(|t| t.id.as_str()));
         for tenant in &self.config.tenant {
             let open = || self.requests.open().filter(|(_, r)| r.kind == "erase" && r.tenant == tenant.id.as_str());
+            let at_risk = self.requests.open().filter(|(id, r)| r.tenant == tenant.id.as_str() && self.is_at_risk(id, r, now_ms)).count();
             let oldest = open().map(|(_, r): (_, &Request)| r.received_ms).min();
             let label = labels.of(tenant.id.as_str()).to_owned();
             metrics::gauge!("lethe_erasure_pending", "tenant" => label.clone()).set(open().count() as f64);
+            metrics::gauge!("lethe_request_deadline_at_risk", "tenant" => label.clone()).set(at_risk as f64);
             let age_s = oldest.map_or(0.0, |at| (now_ms - at).max(0) as f64 / 1_000.0);
             metrics::gauge!("lethe_erasure_oldest_seconds", "tenant" => label).set(age_s);
         }

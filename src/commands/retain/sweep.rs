@@ -18,10 +18,12 @@ pub(super) struct Wish {
     pub people: Vec<Pseudonym>,
     /// Short names of the topics concerned; none: all.
     pub topics: Option<HashSet<String>>,
-    /// Instead of people: everything behind the cursor that is past due, which a hold had kept.
+    /// Instead of people: everything behind the cursor, which a hold had kept when it was due.
     pub overdue: bool,
     /// Instead of people: everything.
     pub everything: bool,
+    /// A certificate follows, and before it the topics are read again.
+    pub certified: bool,
 }
 
 /// All wishes of a tenant, ready to match.
@@ -79,8 +81,13 @@ impl Wishes {
         self.all.iter().any(|w| w.topics.as_ref().is_none_or(|t| t.contains(short)))
     }
 
+    /// Whether a request is done with the sweep of this topic.
+    pub(super) fn end_with_the_sweep(&self, short: &str) -> bool {
+        self.all.iter().any(|w| !w.certified && w.topics.as_ref().is_none_or(|t| t.contains(short)))
+    }
+
     /// Which wishes a record with a value fulfils.
-    fn of(&self, governed: &Governed, seen: &Seen<'_>, header: Option<&Header<'_>>, now_ms: i64) -> Vec<u32> {
+    fn of(&self, governed: &Governed, seen: &Seen<'_>, header: Option<&Header<'_>>) -> Vec<u32> {
         let mut found = self.everything.clone();
         if let Some(header) = header {
             for wishes in header.identifiers().filter_map(|p| self.by_person.get(&p)) {
@@ -90,7 +97,8 @@ impl Wishes {
                 }));
             }
         }
-        if !self.overdue.is_empty() && governed.governance.due_ms(seen.stored_at_ms) <= now_ms {
+        // What lies behind the cursor was due when the cursor passed it; a window that was lengthened since gives it no second life.
+        if !self.overdue.is_empty() {
             let cursor = self.cursors.get(&(governed.topic.clone(), seen.partition)).copied().unwrap_or(0);
             if seen.offset < cursor {
                 found.extend(&self.overdue);
@@ -107,7 +115,6 @@ pub(super) struct Look<'l> {
     pub reader: &'l WholeReader,
     pub wishes: &'l Wishes,
     pub holds: &'l Holds,
-    pub now_ms: i64,
     pub stop: &'l AtomicBool,
 }
 
@@ -121,7 +128,7 @@ impl Look<'_> {
             if count.is_multiple_of(1_024) && self.stop.load(Ordering::Relaxed) {
                 return Err(Fault::Retry("asked to stop".into()));
             }
-            pass.meet(governed, seen, self.wishes, self.holds, self.now_ms, others);
+            pass.meet(governed, seen, self.wishes, self.holds, others);
             Ok(())
         })?;
         Ok(pass)
@@ -129,20 +136,12 @@ impl Look<'_> {
 }
 
 impl Pass {
-    fn meet(
-        &mut self,
-        governed: &Governed,
-        seen: &Seen<'_>,
-        wishes: &Wishes,
-        holds: &Holds,
-        now_ms: i64,
-        others: &mut [HashSet<Pseudonym>],
-    ) {
+    fn meet(&mut self, governed: &Governed, seen: &Seen<'_>, wishes: &Wishes, holds: &Holds, others: &mut [HashSet<Pseudonym>]) {
         if seen.value.is_none() && seen.key == ROLL_KEY {
             return;
         }
         let header = seen.header.and_then(Header::read);
-        let found = if seen.value.is_some() { wishes.of(governed, seen, header.as_ref(), now_ms) } else { Vec::new() };
+        let found = if seen.value.is_some() { wishes.of(governed, seen, header.as_ref()) } else { Vec::new() };
         if found.is_empty() && self.hits.is_empty() {
             return;
         }
@@ -201,6 +200,7 @@ mod tests {
             topics: topics.map(|t| t.iter().map(|s| (*s).to_owned()).collect()),
             overdue,
             everything: false,
+            certified: true,
         }
     }
 
@@ -221,7 +221,7 @@ mod tests {
                 value: people.map(|_| &b"v"[..]),
                 header: Some(&bytes),
             };
-            pass.meet(&governed(), &seen, wishes, holds, 365 * DAY, &mut others);
+            pass.meet(&governed(), &seen, wishes, holds, &mut others);
         }
         (pass, others)
     }
