@@ -14,7 +14,7 @@ use std::process::Command;
 const IMPORTS: [(&str, &[&str]); 13] = [
     ("lib.rs", &[]),
     ("main.rs", &["cli"]),
-    ("cli", &["commands", "config", "model::*types", "ops::log"]),
+    ("cli", &["commands", "config", "model::*types", "ops::log", "ops::core_files"]),
     ("faults", &[]),
     ("model", &[]),
     ("transform", &["model"]),
@@ -72,6 +72,15 @@ const MAY_EXPOSE: [&str; 11] = [
     "transform/pseudonymise",
     "transform/route",
     "transform/encode",
+];
+
+/// Where code may be `unsafe`, and why. clippy denies a block without its `SAFETY`.
+const UNSAFE: [(&str, &str); 2] = [
+    (
+        "transform/hash/kernels/",
+        "hash instructions of the processor, 3 to 6 times as fast; equal to the portable kernel under random input",
+    ),
+    ("kafka/permissions", "librdkafka tells authorised operations only through its own calls"),
 ];
 
 /// What never stands in production code.
@@ -174,6 +183,31 @@ fn a_clear_value_is_exposed_only_in_the_line() {
 }
 
 #[test]
+fn unsafe_code_stands_only_where_it_is_listed() {
+    let mut faults = Vec::new();
+    let mut used = [false; UNSAFE.len()];
+    for source in sources() {
+        if !is_unsafe(&source.code) && !source.code.contains("allow(unsafe_code") {
+            continue;
+        }
+        match UNSAFE.iter().position(|(place, _)| source.path.starts_with(place)) {
+            Some(at) => used[at] = true,
+            None => faults.push(format!("src/{}: unsafe code that UNSAFE does not list", source.path)),
+        }
+        // Each block, function and implementation says what it relies on.
+        let lines: Vec<&str> = source.production.lines().collect();
+        for (at, _) in source.code.lines().enumerate().filter(|(_, code)| is_unsafe(code)) {
+            let said = lines[at.saturating_sub(8)..=at].iter().any(|line| line.contains("SAFETY:") || line.contains("# Safety"));
+            if !said {
+                faults.push(format!("src/{}:{}: no SAFETY above it", source.path, at + 1));
+            }
+        }
+    }
+    faults.extend(UNSAFE.iter().zip(used).filter(|(_, used)| !used).map(|((place, _), _)| format!("{place}: listed, and has none")));
+    none(&faults);
+}
+
+#[test]
 fn production_code_does_not_panic_or_wait_to_be_written() {
     let mut faults = Vec::new();
     for source in sources() {
@@ -247,6 +281,18 @@ fn files_fit_one_sitting_and_functions_one_screen() {
         }
     }
     none(&faults);
+}
+
+#[test]
+fn every_test_that_the_promise_names_is_there() {
+    let promise = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("PROMISE.md")).unwrap();
+    let texts = tracked_texts();
+    let rust: Vec<&String> = texts.iter().filter(|(path, _)| path.ends_with(".rs")).map(|(_, text)| text).collect();
+    let named: Vec<&str> =
+        promise.split("test: ").skip(1).map(|rest| rest.split(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap()).collect();
+    assert!(named.len() > 30, "the page was read");
+    let is_there = |name: &str| rust.iter().any(|text| text.contains(&format!("fn {name}(")));
+    none(&named.iter().filter(|name| !is_there(name)).map(|name| format!("PROMISE.md names {name}, which is no test")).collect::<Vec<_>>());
 }
 
 #[test]
@@ -410,6 +456,11 @@ fn word_before(bytes: &[u8], at: usize) -> bool {
 }
 
 /// Whether `word` stands in the code as a whole word: a field or a method of that name, after a dot, does not count.
+/// Whether the keyword stands in code.
+fn is_unsafe(code: &str) -> bool {
+    code.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).any(|word| word == "unsafe")
+}
+
 fn has_word(code: &str, word: &str) -> bool {
     let bytes = code.as_bytes();
     code.match_indices(word).any(|(at, _)| {

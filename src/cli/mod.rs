@@ -4,8 +4,9 @@ mod arguments;
 
 use crate::commands::{self, Failure};
 use crate::config::{Config, load};
-use crate::ops::log;
+use crate::ops::{core_files, log};
 use arguments::{AuditAction, CertificateAction, Cli, Command, HoldScope, KeysAction, Limit, TopicsAction};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
 
@@ -18,14 +19,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cli) => cli,
         Err(told) => {
             // A closed pipe has nobody to tell.
+            let told = without_values(told);
             let _ = told.print();
             return if told.use_stderr() { 2 } else { 0 };
         }
     };
+    let private = core_files::forbid();
     // A demo is for people: only what goes wrong is logged.
     // A config that cannot be read is told of by the command that needs it.
     let format = load(&cli.config, std::env::vars()).map(|config| config.log.format).unwrap_or_default();
     log::start(if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" }, format);
+    if let Err(fault) = private {
+        tracing::warn!("{fault}");
+    }
     match call(cli) {
         Ok(()) => 0,
         Err(failure) => {
@@ -33,6 +39,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             failure.exit_code()
         }
     }
+}
+
+/// The error without what was given: a value in the wrong place may be somebody's e-mail address. Names of options stay.
+fn without_values(mut told: clap::Error) -> clap::Error {
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidValue, ContextKind::InvalidSubcommand] {
+        let is_value = matches!(told.get(kind), Some(ContextValue::String(text)) if !text.starts_with("--"));
+        if is_value && told.kind() != ErrorKind::MissingRequiredArgument {
+            told.insert(kind, ContextValue::String("…".into()));
+        }
+    }
+    told
 }
 
 fn call(cli: Cli) -> Result<(), Failure> {
@@ -124,5 +141,38 @@ fn order(command: Command, config: &Config) -> Result<(), Failure> {
         }
         Command::Release { request } => commands::rights::release(config, &request),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(arguments: &[&str]) -> String {
+        let refused = Cli::try_parse_from(["lethe"].iter().chain(arguments)).err().expect("a fault");
+        without_values(refused).render().to_string()
+    }
+
+    #[test]
+    fn what_was_given_in_the_wrong_place_is_not_told() {
+        let value = "kq7x@kq7x.example";
+        for arguments in [
+            &["erase", "--tenant", "acme", value][..],
+            &["erase", "--tenant", value, "--email", value],
+            &["erase", "--tenant", "acme", "--emial", value],
+            &["erase", "--tenant", "acme", &format!("--emial={value}")],
+            &["withdraw", "--tenant", "acme", "--email", value, "--purpose", value],
+            &["hold", "--tenant", "acme", "--category", value, "--reason", "r", "--until", "2027-01-31"],
+            &["generate", "--tenant", "acme", "--events", value, "--seed", "1"],
+            &["rate-limit", "--tenant", "acme", "--events-per-second", value],
+            &["doctor", "--role", value],
+            &[value],
+            &["completions", value],
+        ] {
+            let told = told(arguments);
+            assert!(!told.contains("kq7x"), "{told}");
+        }
+        assert!(told(&["erase", "--tenant", "acme", "--emial", value]).contains("--emial"), "the option is named");
+        assert!(told(&["generate", "--tenant", "acme", "--events", "x", "--seed", "1"]).contains("--events"));
     }
 }

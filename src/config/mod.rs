@@ -318,6 +318,13 @@ impl Config {
             names.extend(tenant.sources().into_iter().map(|s| (s, &tenant.id)));
             names.extend(tenant.output_topics().into_iter().map(|(_, name)| (name, &tenant.id)));
         }
+        if names.len() > TOPICS_MAX {
+            // One more would be taken for another tenant's.
+            faults.push(format!(
+                "tenant: {} topics are more than one process knows ({TOPICS_MAX}); share the tenants out over configs",
+                names.len()
+            ));
+        }
         names.sort();
         for pair in names.windows(2) {
             if pair[0].0 == pair[1].0 {
@@ -326,6 +333,9 @@ impl Config {
         }
     }
 }
+
+/// Most topics of one config, raw ones included: records name them by two bytes.
+const TOPICS_MAX: usize = u16::MAX as usize;
 
 impl RunConfig {
     fn validate(&self, faults: &mut Vec<String>) {
@@ -452,6 +462,26 @@ mod tests {
         for field in ["run.batch_events", "run.groups", "kafka.compression", "tenant a: windows.events"] {
             assert!(faults.iter().any(|f| f.contains(field)), "{field}: {faults:?}");
         }
+    }
+
+    #[test]
+    fn more_topics_than_an_index_holds_are_refused() {
+        let tenants = |n: usize| {
+            let mut config = load::parse("[[tenant]]\nid='a'\nprofile='affiliate'", std::iter::empty()).unwrap();
+            let one = config.tenant.remove(0);
+            let id = |i: usize| TenantId::try_from(format!("t{i}")).unwrap();
+            config.tenant = (0..n).map(|i| TenantConfig { id: id(i), ..one.clone() }).collect();
+            config
+        };
+        let topics = tenants(1).tenant[0].output_topics().len() + tenants(1).tenant[0].sources().len();
+        let told = |n: usize| {
+            let mut faults = Vec::new();
+            tenants(n).check_topics(&mut faults);
+            faults
+        };
+        assert_eq!(told(TOPICS_MAX / topics), Vec::<String>::new());
+        assert_eq!(told(TOPICS_MAX / topics + 1).len(), 1);
+        assert_eq!(told(100_000).len(), 1, "and it is said once");
     }
 
     #[test]

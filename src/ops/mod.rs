@@ -2,6 +2,7 @@
 
 pub mod assets;
 pub mod clock;
+pub mod core_files;
 pub mod http;
 pub mod keys;
 pub mod keys_signing;

@@ -50,6 +50,7 @@ mod rights_races;
 mod rights_terminate;
 mod sdk_hashes_differ;
 mod sessions_are_exact;
+mod soak;
 mod topics_applied;
 mod window_elapsed;
 mod zombie_worker;

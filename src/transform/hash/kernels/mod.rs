@@ -1,4 +1,4 @@
-//! The kernels in processor instructions: the one place of this crate where code may be `unsafe`.
+//! The kernels in processor instructions, and so `unsafe`.
 //!
 //! What they rely on, and who answers for it:
 //! - the instructions exist: a `Hasher` is only ever made for a kernel that the processor can run;

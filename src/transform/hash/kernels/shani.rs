@@ -138,7 +138,10 @@ fn pack(recipe: &Recipe<'_>, arena: &[u8], span: Span, block: u32) -> [__m128i; 
     words
 }
 
-/// The 64 bytes that begin at `from`, which may be read and need no alignment.
+/// The 64 bytes that begin at `from`.
+///
+/// # Safety
+/// They may be read; they need no alignment.
 #[target_feature(enable = "sse2")]
 #[inline]
 unsafe fn load(from: *const u8) -> [__m128i; 4] {
