@@ -7,6 +7,7 @@ use crate::kafka::topics::Admin;
 use crate::lifecycle::signed;
 use crate::model::category::Category;
 use crate::model::tenant::TenantId;
+use crate::model::time::SECOND_MS;
 use crate::ops::{clock, keys, keys_signing};
 use std::sync::Arc;
 
@@ -29,11 +30,20 @@ fn signing_key(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How long a new epoch waits until it is in force. A row has the epoch of its receipt, whenever it is processed: a worker that had not taken the new
+/// key up yet would write rows under the old one that a replay writes under the new one. Units: ms.
+const IN_FORCE_AFTER_MS: i64 = 60 * SECOND_MS;
+
 /// Begins a new epoch. Errors: the tenant has no key.
 pub fn rotate(config: &Config, tenant: &TenantId) -> Result<(), Failure> {
     configured(config, tenant)?;
-    let epoch = keys::add(&config.keys.file, tenant, clock::now_ms(), false)?;
-    println!("tenant {tenant}: epoch {} in {}; restart `lethe run` to use it", epoch.0, config.keys.file.display());
+    let from_ms = clock::now_ms() + IN_FORCE_AFTER_MS;
+    let epoch = keys::add(&config.keys.file, tenant, from_ms, false)?;
+    println!(
+        "tenant {tenant}: epoch {} in {}, in force a minute from now; a `lethe run` takes it up by itself, and needs it by then: copy the file to all",
+        epoch.0,
+        config.keys.file.display()
+    );
     Ok(())
 }
 
