@@ -3,7 +3,10 @@
 use super::{Failure, signals};
 use crate::config::Config;
 use crate::model::keyring::Keyring;
+use crate::model::pseudonym::Epoch;
+use crate::model::tenant::TenantId;
 use crate::ops::{http, keys, metrics};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -164,8 +167,17 @@ pub(super) fn changed(load: Load<'_>, now: &Config) -> Result<Option<Config>, Re
     Ok((text(&next) != text(now)).then_some(next))
 }
 
-/// The keyring that the config names. Errors: refused.
-pub(super) fn keyring(config: &Config) -> Result<Keyring, Refused> {
+/// The newest key generation of each tenant.
+pub(super) type Epochs = BTreeMap<TenantId, Epoch>;
+
+/// The keyring that the config names. Errors: refused; it lacks a generation that is in use.
+pub(super) fn keyring(config: &Config, in_use: &Epochs) -> Result<Keyring, Refused> {
+    let refused = |cause: String| Refused { file: "keyring", cause };
     let read = keys::load(&config.keys.file, std::env::var(keys::KEYRING_VARIABLE).ok());
-    read.map_err(|fault| Refused { file: "keyring", cause: fault.to_string() })
+    let keyring = read.map_err(|fault| refused(fault.to_string()))?;
+    let named = in_use.iter().filter(|(id, _)| config.tenant.iter().any(|t| t.id == **id)).map(|(id, epoch)| (id.clone(), *epoch));
+    if let Some((tenant, epoch)) = keyring.lacks(&named.collect()) {
+        return Err(refused(format!("tenant {tenant} lacks epoch {}, which is in use: was the keyring rolled back?", epoch.0)));
+    }
+    Ok(keyring)
 }

@@ -13,7 +13,7 @@ mod commit;
 mod directives;
 mod tenants;
 
-use super::process::{self, Files, Process, Refused};
+use super::process::{self, Epochs, Files, Process, Refused};
 use super::watch::Watch;
 use super::{Failure, Load, terminated};
 use crate::config::Config;
@@ -144,11 +144,12 @@ pub fn run(load: Load<'_>, path: &Path, until_caught_up: bool) -> Result<(), Fai
     let mut prepared = prepare(&config, &keyring)?;
     let process = Process::start(&config.run.http, &config)?;
     loop {
+        let epochs = keyring.epochs();
         drop(keyring);
         let mut fresh = None;
         let mut look = || {
             let is_new_keyring = files.is_new_keyring();
-            fresh = files.look(&process, || anew(load, &config, is_new_keyring));
+            fresh = files.look(&process, || anew(load, &config, is_new_keyring, &epochs));
             fresh.is_some()
         };
         if prepared.rules.tenants.is_empty() {
@@ -188,13 +189,13 @@ struct Ready {
 }
 
 /// What is to be in force after files were changed; `None`: nothing is different. Errors: what would not run is refused.
-fn anew(load: Load<'_>, now: &Config, is_new_keyring: bool) -> Result<Option<(Config, Keyring, Ready)>, Refused> {
+fn anew(load: Load<'_>, now: &Config, is_new_keyring: bool, epochs: &Epochs) -> Result<Option<(Config, Keyring, Ready)>, Refused> {
     let next = match process::changed(load, now)? {
         Some(next) => next,
         None if is_new_keyring => now.clone(),
         None => return Ok(None),
     };
-    let keyring = process::keyring(&next)?;
+    let keyring = process::keyring(&next, epochs)?;
     let ready = prepare(&next, &keyring).map_err(Refused::config)?;
     Ok(Some((next, keyring, ready)))
 }
