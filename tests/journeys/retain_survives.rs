@@ -72,17 +72,22 @@ fn now_ms() -> i64 {
 
 /// What must be there: each key and when its first version was stored, at the earliest. A key may be absent once that one is due, not before.
 #[derive(Default)]
-struct Written(BTreeMap<String, i64>);
+pub struct Written(BTreeMap<String, i64>);
 
 impl Written {
     /// Writes these keys.
     #[track_caller]
-    fn write(&mut self, journey: &Journey, topic: &str, keys: Vec<String>, value: &str) {
+    pub fn write(&mut self, journey: &Journey, topic: &str, keys: Vec<String>, value: &str) {
         let now_ms = now_ms();
         keys.iter().for_each(|key| {
             self.0.entry(key.clone()).or_insert(now_ms);
         });
         kafka::produce(journey.bootstrap(), topic, keys.into_iter().map(|key| (Some(key), Some(value))));
+    }
+
+    /// How many keys.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Asserts that nothing is missing that is not due, and that nothing is there that was not written. Returns how many had to be there.
@@ -98,7 +103,7 @@ impl Written {
 
 /// What the status says of one topic.
 #[track_caller]
-fn keep_ms(journey: &Journey, config: &crate::support::config::TestConfig, topic: &str) -> i64 {
+pub fn keep_ms(journey: &Journey, config: &crate::support::config::TestConfig, topic: &str) -> i64 {
     let status = journey.lethe(config).args(["status", "--json"]).finish();
     let status: serde_json::Value = serde_json::from_str(&status.assert_done().stdout).unwrap();
     let topics = status["topics"].as_array().unwrap();
@@ -119,7 +124,7 @@ pub fn table(records: &[Record]) -> BTreeMap<String, Vec<u8>> {
 
 /// Asserts, of everything ever stored (read by somebody who missed nothing), that each tombstone had a version that was due, and that it came in time.
 #[track_caller]
-fn assert_only_due_ones_went(all: &[Record], keep_ms: i64) {
+pub fn assert_only_due_ones_went(all: &[Record], keep_ms: i64) {
     let mut stored: BTreeMap<String, i64> = BTreeMap::new();
     for record in all.iter().filter(|r| r.key_text() != "~roll") {
         match &record.value {
@@ -141,7 +146,7 @@ fn assert_only_due_ones_went(all: &[Record], keep_ms: i64) {
 }
 
 /// Two hundred keys of a round, every tenth of them a key of the round before.
-fn keys(round: u32) -> Vec<String> {
+pub fn keys(round: u32) -> Vec<String> {
     (0..200).map(|n| if n % 10 == 0 && round > 0 { format!("s{}/{n}", round - 1) } else { format!("s{round}/{n}") }).collect()
 }
 

@@ -2,13 +2,12 @@
 //!
 //! A fault is told by text, parts separated by `;`:
 //!
-//! - `<step>:<nth>:<deed>`: when the step is reached for the nth time, do the deed: `kill` (SIGKILL), `stop` (SIGSTOP, until somebody sends SIGCONT),
+//! - `<step>:<nth>:<deed>`: when the step is reached for the nth time (`<step>@<path>`: since that file was there), do the deed: `kill` (SIGKILL), `stop` (SIGSTOP, until somebody sends SIGCONT),
 //!   `sleep=<ms>`, `hold=<path>` (until the file is there; `<path>.reached` says that it waits), `clock=<ms>` (the process's clock is off by that);
 //! - `plant:<bug>`: the bug is there from the start.
 
 use lethe::faults::{Armed, Planted, Step, arm, step_clock};
 use rustix::process::{Signal, getpid, kill_process};
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -37,23 +36,37 @@ fn armed(fault: &str) -> Armed {
         match words[..] {
             ["plant", bug] => planted.push(Planted::ALL.into_iter().find(|b| b.as_str() == bug).expect("a bug that can be planted")),
             [step, nth, deed] => {
+                let (step, since) = step.split_once('@').unwrap_or((step, ""));
                 let step = Step::ALL.into_iter().find(|s| s.as_str() == step).expect("a step");
-                deeds.push((step, nth.parse::<u64>().expect("which time"), deed.to_owned()));
+                let nth = nth.parse::<u64>().expect("which time");
+                deeds.push(Deed { step, since: PathBuf::from(since), left: Mutex::new(nth), deed: deed.to_owned() });
             }
             _ => panic!("no fault: {part}"),
         }
     }
-    let counts: Mutex<HashMap<Step, u64>> = Mutex::default();
-    let reached = move |step| {
-        let count = {
-            let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = counts.entry(step).or_default();
-            *count += 1;
-            *count
-        };
-        deeds.iter().filter(|(s, nth, _)| (*s, *nth) == (step, count)).for_each(|(_, _, deed)| act(deed));
-    };
+    let reached = move |step| deeds.iter().filter(|deed| deed.step == step && deed.is_due()).for_each(|deed| act(&deed.deed));
     Armed { reached: Box::new(reached), planted }
+}
+
+struct Deed {
+    step: Step,
+    /// Counted from when this file is there; empty: from the start.
+    since: PathBuf,
+    /// How many times are left, this one included.
+    left: Mutex<u64>,
+    deed: String,
+}
+
+impl Deed {
+    fn is_due(&self) -> bool {
+        if !self.since.as_os_str().is_empty() && !self.since.exists() {
+            return false;
+        }
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = *left == 1;
+        *left = left.saturating_sub(1);
+        is_due
+    }
 }
 
 fn act(deed: &str) {

@@ -8,21 +8,51 @@
 //! `LETHE_FAULTS_WRITE=1` writes the table to `tests/FAULTS.md`, which must be up to date.
 
 pub mod armed;
+mod brokers;
+mod estate;
+mod input;
 mod run;
 mod table;
 
+use crate::support::broker::{Broker, Cluster};
 use crate::support::moments::Moments;
+use crate::support::proxy::Proxy;
+use std::cell::OnceCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Instant;
 use table::{How, TABLE};
 
-/// What the faults stand on.
+/// What the faults stand on. Brokers that are started for one fault serve the others too.
 #[derive(Default)]
 pub struct Ground {
     whole: bool,
+    proxied: OnceCell<(Arc<Broker>, Proxy)>,
+    cluster: OnceCell<Arc<Cluster>>,
 }
 
 impl Ground {
+    /// A broker of our own, and a proxy before one of its listeners.
+    fn behind_a_proxy(&self) -> (&Arc<Broker>, &Proxy) {
+        let (broker, proxy) = self.proxied.get_or_init(|| {
+            let proxy = Proxy::start();
+            let (broker, port) = Broker::start_behind(proxy.port());
+            proxy.forward_to(port);
+            (Arc::new(broker), proxy)
+        });
+        (broker, proxy)
+    }
+
+    /// Three brokers.
+    fn cluster(&self) -> &Arc<Cluster> {
+        self.cluster.get_or_init(|| Arc::new(Cluster::start()))
+    }
+
+    /// Whether this is the whole suite.
+    fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// How often something is done: in the quick part, or in the whole suite.
     fn times(&self, quick: u32, whole: u32) -> u32 {
         if self.whole { whole } else { quick }
@@ -54,7 +84,7 @@ fn attempt(ground: &Ground, name: &str, run: table::Run, seed: u64) -> Result<Sh
 fn suite() {
     let wanted = wish("LETHE_FAULTS");
     let given: Option<u64> = wish("LETHE_FAULT_SEED").map(|seed| seed.parse().expect("LETHE_FAULT_SEED is a number"));
-    let ground = Ground { whole: wanted.as_deref() == Some("all") };
+    let ground = Ground { whole: wanted.as_deref() == Some("all"), ..Ground::default() };
     let names: Vec<&str> = wanted.iter().flat_map(|names| names.split(',')).collect();
     let (mut faults, mut lines, mut any) = (Vec::new(), Vec::new(), false);
     for fault in TABLE {

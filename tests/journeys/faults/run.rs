@@ -163,3 +163,38 @@ pub fn asked_to_stop_again_and_again(ground: &Ground, moments: &mut Moments) -> 
     let _last = scene.worker("one");
     settle(&scene, reader)
 }
+
+/// Workers that join and leave every two seconds, by each of Kafka's ways to share partitions.
+pub fn members_every_two_seconds(_: &Ground, moments: &mut Moments) -> Shown {
+    let _turn = heavy();
+    let ways = [
+        ("range", "kafka.partition_assignment_strategy", "range"),
+        ("cooperative", "kafka.partition_assignment_strategy", "cooperative-sticky"),
+        ("consumer", "kafka.group_protocol", "consumer"),
+    ];
+    let mut sum = Shown { rows: 0, of: 0 };
+    for (name, setting, value) in ways {
+        let scene = scene(Journey::new(&format!("every_two_{name}")), |config| config.set(setting, value));
+        let reader = scene.reader();
+        let kept = scene.worker("kept");
+        let mut others: Vec<Lethe> = Vec::new();
+        for n in 0..8 {
+            others.push(scene.worker(&format!("w{n}")));
+            scene.produce(300 + moments.below(700));
+            std::thread::sleep(Duration::from_secs(2));
+            if others.len() > 1 {
+                let leaves = others.remove(moments.below(2) as usize);
+                // One that has not begun yet is killed as well as any.
+                if moments.below(4) == 0 {
+                    leaves.kill()
+                } else {
+                    leaves.terminate_within(SOON)
+                };
+            }
+        }
+        let shown = settle(&scene, reader);
+        sum = Shown { rows: sum.rows + shown.rows, of: sum.of + shown.of };
+        kept.terminate_within(SOON).assert_done();
+    }
+    sum
+}

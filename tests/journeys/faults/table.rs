@@ -1,6 +1,6 @@
 //! The table: every fault, what is done, what must hold, how it is shown, and what it has found.
 
-use super::{Ground, Shown, run};
+use super::{Ground, Shown, brokers, estate, input, run};
 use crate::support::moments::Moments;
 use crate::support::outside::repository;
 use lethe::faults::Planted;
@@ -14,8 +14,8 @@ pub type Run = fn(&Ground, &mut Moments) -> Shown;
 pub enum How {
     /// By this suite. Units: seeds of the quick part, and of the whole.
     Here { run: Run, quick: u32, whole: u32 },
-    /// By a journey that has it already: file and test.
-    Journey(&'static [&'static str]),
+    /// By tests that show it already: file and function, under `tests/journeys` or `src`.
+    Test(&'static [&'static str]),
     /// Not at all, and why.
     Open(&'static str),
 }
@@ -48,23 +48,41 @@ const INVARIANTS: [&str; 10] = [
     "tenants never mix",
 ];
 
-const EVERYTHING: &[u8] = &[1, 2, 3];
-
 /// Every fault.
 pub const TABLE: &[Fault] = &[
     Fault {
         name: "killed_at_each_step",
-        done: "`run`: four workers of one group, each killed (SIGKILL) at another step of a transaction: begun, in the middle of producing, after the offsets were \
-               sent, after the commit; which transaction, the seed says",
-        invariants: EVERYTHING,
+        done: "`run`: four workers of one group, each killed (SIGKILL) at another step of a transaction: begun, in the middle of producing, after the offsets were sent, after the commit; which transaction, the seed says",
+        invariants: &[1, 2, 3],
         how: How::Here { run: run::killed_at_each_step, quick: 1, whole: 20 },
         found: &[],
     },
     Fault {
         name: "killed_at_random",
         done: "`run`: one of two workers killed five times at random moments",
-        invariants: EVERYTHING,
-        how: How::Journey(&["crash_between_produce_and_commit::killed_five_times_and_nothing_is_lost_or_doubled"]),
+        invariants: &[1, 2, 3],
+        how: How::Test(&["crash_between_produce_and_commit::killed_five_times_and_nothing_is_lost_or_doubled"]),
+        found: &[],
+    },
+    Fault {
+        name: "retain_killed_at_each_step",
+        done: "`retain`: two processes, each killed at another step of a transaction of tombstones and cursor",
+        invariants: &[5, 8],
+        how: How::Here { run: estate::retain_killed_at_each_step, quick: 0, whole: 5 },
+        found: &[],
+    },
+    Fault {
+        name: "retain_killed_at_random",
+        done: "`retain`: five kills and a broker restart",
+        invariants: &[5, 8],
+        how: How::Test(&["retain_survives::five_kills_and_a_broker_restart"]),
+        found: &[],
+    },
+    Fault {
+        name: "erasure_killed_at_each_step",
+        done: "an erasure: its process killed at steps of its transactions, between finding keys and writing tombstones, before the certificate (quick: 1 kill; all: 6)",
+        invariants: &[5, 7],
+        how: How::Here { run: estate::erasure_killed_at_each_step, quick: 1, whole: 5 },
         found: &[],
     },
     Fault {
@@ -78,14 +96,53 @@ pub const TABLE: &[Fault] = &[
         name: "frozen_at_random",
         done: "`run`: SIGSTOP at a random moment, three times",
         invariants: &[1, 2, 3, 8],
-        how: How::Journey(&["zombie_worker::a_worker_that_wakes_up_is_fenced"]),
+        how: How::Test(&["zombie_worker::a_worker_that_wakes_up_is_fenced"]),
         found: &[],
     },
     Fault {
         name: "two_with_one_id",
         done: "two processes with one transactional id",
-        invariants: EVERYTHING,
+        invariants: &[1, 2, 3],
         how: How::Here { run: run::two_with_one_id, quick: 0, whole: 3 },
+        found: &[],
+    },
+    Fault {
+        name: "answers_lost",
+        done: "through a proxy: the answers or requests of EndTxn, TxnOffsetCommit, AddOffsetsToTxn, AddPartitionsToTxn and Produce lost, EndTxn delayed (in the whole suite once by 25 s), then the connection back",
+        invariants: &[1, 2, 3, 8],
+        how: How::Here { run: brokers::answers_lost, quick: 1, whole: 5 },
+        found: &[],
+    },
+    Fault {
+        name: "coordinator_restarted",
+        done: "the broker, coordinator of group and transaction, killed or stopped while a transaction is begun, produced, or has its offsets; once away for longer than transaction and session timeouts",
+        invariants: &[1, 2, 3, 8],
+        how: How::Here { run: brokers::coordinator_restarted, quick: 0, whole: 5 },
+        found: &[],
+    },
+    Fault {
+        name: "broker_restarts",
+        done: "the broker killed and restarted under load, after seconds and after longer than a request may take",
+        invariants: &[1, 2, 3, 8],
+        how: How::Test(&["broker_gone::a_broker_that_comes_back_finds_the_workers_at_work"]),
+        found: &[],
+    },
+    Fault {
+        name: "one_broker_after_the_other",
+        done: "three brokers (replication 3, two in sync), each in its turn stopped or killed and started again under load",
+        invariants: &[1, 2, 3, 8],
+        how: How::Here { run: brokers::one_broker_after_the_other, quick: 0, whole: 2 },
+        found: &[],
+    },
+    Fault {
+        name: "members_come_and_go",
+        done: "workers join and leave, classic protocol by range and cooperatively, and the consumer protocol",
+        invariants: &[1, 2, 3],
+        how: How::Test(&[
+            "asked_to_stop::members_come_and_go_by_range",
+            "asked_to_stop::members_come_and_go_cooperatively",
+            "asked_to_stop::members_come_and_go_under_the_new_protocol",
+        ]),
         found: &[],
     },
     Fault {
@@ -96,27 +153,200 @@ pub const TABLE: &[Fault] = &[
         found: &[],
     },
     Fault {
-        name: "leader_with_a_skewed_clock",
-        done: "a broker whose clock is off by an hour leads",
+        name: "hanging_transaction",
+        done: "a transaction left open on an output topic",
         invariants: &[5],
-        how: How::Open(
-            "a process's clock cannot be stepped here without tools that the tests do not need otherwise; the horizon's allowance is tested where it is computed",
-        ),
+        how: How::Test(&["retain_meets_the_odd::a_hanging_transaction_and_a_dead_cleaner_show_as_overdue"]),
+        found: &[],
+    },
+    Fault {
+        name: "poisoned",
+        done: "payloads that nobody should send, each with and without a key: not JSON, torn, bombs of depth, numbers without end, invalid UTF-8, lone surrogates, names twice, a mebibyte of text, nulls, schemas that nobody knows",
+        invariants: &[1, 4, 9],
+        how: How::Here { run: input::poisoned, quick: 1, whole: 3 },
+        found: &[],
+    },
+    Fault {
+        name: "marked_values",
+        done: "marked personal values in every field, and malformed rows around them",
+        invariants: &[4],
+        how: How::Test(&["canary::no_personal_value_gets_out"]),
+        found: &[],
+    },
+    Fault {
+        name: "duplicated",
+        done: "the same events in one batch, in later ones, after a restart, from other partitions",
+        invariants: &[1, 3],
+        how: How::Here { run: input::duplicated, quick: 0, whole: 1 },
+        found: &[],
+    },
+    Fault {
+        name: "times_and_clocks",
+        done: "events of 400 days ago to 400 days ahead; the worker's clock stepped by an hour forth and back (by a shift of the one place that asks for the time)",
+        invariants: &[1],
+        how: How::Here { run: input::times_and_clocks, quick: 0, whole: 3 },
+        found: &[],
+    },
+    Fault {
+        name: "key_rotated_under_load",
+        done: "a key rotated while batches are under way: the key of a row is that of its receipt",
+        invariants: &[1],
+        how: How::Here { run: input::key_rotated_under_load, quick: 0, whole: 2 },
+        found: &[(
+            "rows received between a rotation and its being taken up had the old key, and their replay the new one",
+            "keys: a rotated key is in force a minute later, when every worker has it",
+        )],
+    },
+    Fault {
+        name: "keyring_rolled_back_under_load",
+        done: "a keyring of an old backup put in the place of the one in use",
+        invariants: &[1],
+        how: How::Here { run: input::keyring_rolled_back_under_load, quick: 0, whole: 1 },
+        found: &[(
+            "a worker that met a keyring of an old backup ended; it refuses the file and goes on",
+            "run: a keyring that lacks a key in use is refused, and the worker goes on with the one it has",
+        )],
+    },
+    Fault {
+        name: "key_file_unreadable_or_torn",
+        done: "a keyring readable by others, torn, empty or gone, at the start and under way",
+        invariants: &[1, 4],
+        how: How::Test(&["bad_config::a_bad_keyring_is_refused", "files_change::changed_files_are_taken_up_and_bad_ones_are_not"]),
+        found: &[],
+    },
+    Fault {
+        name: "geoip_torn_or_replaced",
+        done: "the GeoIP file torn, replaced, gone and back",
+        invariants: &[1],
+        how: How::Test(&["ops/assets::a_replaced_file_is_taken_and_a_bad_one_is_not"]),
+        found: &[],
+    },
+    Fault {
+        name: "rewritten_and_replayed",
+        done: "a tombstone and a rewrite of one key, records of aborted transactions, forgotten cursors",
+        invariants: &[5],
+        how: How::Test(&["retain_meets_the_odd::rewritten_replayed_aborted_and_forgotten"]),
+        found: &[],
+    },
+    Fault {
+        name: "cleaner_dead_or_policy_changed",
+        done: "a topic's cleanup policy changed behind our back, so that no cleaner comes",
+        invariants: &[5],
+        how: How::Test(&["retain_meets_the_odd::a_hanging_transaction_and_a_dead_cleaner_show_as_overdue"]),
+        found: &[],
+    },
+    Fault {
+        name: "hold_set_during_a_sweep",
+        done: "a hold set while an erasure knows its keys and has written nothing",
+        invariants: &[5, 6, 7],
+        how: How::Here { run: estate::hold_set_during_a_sweep, quick: 0, whole: 2 },
+        found: &[],
+    },
+    Fault {
+        name: "kill_switch_toggled",
+        done: "`lethe pause` and `resume` under load, 100 times in all (quick: 6)",
+        invariants: &[1, 2, 3, 8],
+        how: How::Here { run: input::kill_switch_toggled, quick: 0, whole: 1 },
+        found: &[],
+    },
+    Fault {
+        name: "withdrawn_between_read_and_produce",
+        done: "a consent withdrawn while a worker holds rows that it has decided about",
+        invariants: &[4, 5],
+        how: How::Here { run: estate::withdrawn_between_read_and_produce, quick: 0, whole: 2 },
+        found: &[],
+    },
+    Fault {
+        name: "audit_edited",
+        done: "an entry of the audit changed",
+        invariants: &[7],
+        how: How::Test(&[
+            "rights::an_erasure_takes_all_of_somebody_and_nothing_else_and_is_certified_through_kills",
+            "lifecycle/audit::every_byte_counts",
+        ]),
+        found: &[],
+    },
+    Fault {
+        name: "many_tenants_of_labels",
+        done: "more tenants than have labels of their own",
+        invariants: &[9],
+        how: How::Test(&["ops/metrics::tenants_beyond_the_cap_share_a_label"]),
         found: &[],
     },
     Fault {
         name: "asked_to_stop_again_and_again",
         done: "SIGTERM under load, 50 times (quick: 4)",
         invariants: &[1, 2, 3, 8],
-        how: How::Here { run: run::asked_to_stop_again_and_again, quick: 1, whole: 1 },
+        how: How::Here { run: run::asked_to_stop_again_and_again, quick: 0, whole: 1 },
+        found: &[],
+    },
+    Fault {
+        name: "a_topic_that_cannot_be_written",
+        done: "an output topic deleted under load, missing at the start, or without its ACL: its tenant stands still alone",
+        invariants: &[1, 2, 10],
+        how: How::Test(&[
+            "one_tenants_topic_fails::deleted_under_load_and_made_again",
+            "one_tenants_topic_fails::missing_at_start_and_made_later",
+            "rights_missing::a_missing_right_is_told_and_one_topic_stops_one_tenant",
+        ]),
+        found: &[],
+    },
+    Fault {
+        name: "leader_with_a_skewed_clock",
+        done: "a broker whose clock is off by an hour leads",
+        invariants: &[5],
+        how: How::Open(
+            "the clock of a process cannot be stepped without tools that no other test needs; the horizon's allowance is tested where it is computed",
+        ),
+        found: &[],
+    },
+    Fault {
+        name: "comes_back_and_leads",
+        done: "three brokers: the leader goes away with values that the others expire meanwhile, comes back past `delete.retention.ms`, and leads again",
+        invariants: &[5],
+        how: How::Here { run: brokers::comes_back_and_leads, quick: 0, whole: 1 },
+        found: &[("all that had been expired meanwhile was there again, and nothing looked for it", "not mended")],
+    },
+    Fault {
+        name: "output_larger_than_taken",
+        done: "records larger than their topic's `max.message.bytes`, for a while",
+        invariants: &[1, 2, 3, 10],
+        how: How::Here { run: input::output_larger_than_taken, quick: 0, whole: 1 },
+        found: &[],
+    },
+    Fault {
+        name: "members_every_two_seconds",
+        done: "workers join and leave every two seconds: by range, cooperatively, under the consumer protocol",
+        invariants: &[1, 2, 3],
+        how: How::Here { run: run::members_every_two_seconds, quick: 0, whole: 1 },
+        found: &[],
+    },
+    Fault {
+        name: "partitions_added",
+        done: "partitions added to an output topic",
+        invariants: &[3],
+        how: How::Open("a limit: it moves subjects to other partitions, so the tenant must be stopped (README, Limits)"),
+        found: &[],
+    },
+    Fault {
+        name: "metrics_never_scraped",
+        done: "nobody asks for metrics, for long",
+        invariants: &[9],
+        how: How::Open("the exporter's buckets are tidied every five seconds; no test holds the memory to it"),
         found: &[],
     },
 ];
 
 /// Bugs that are planted on purpose: what must find each, and the words of the finding.
-pub const PLANTED: &[(Planted, Run, &str)] = &[(Planted::OffsetsBeforeProduce, run::killed_with_offsets_first, " lost, ")];
+pub const PLANTED: &[(Planted, Run, &str)] = &[
+    (Planted::OffsetsBeforeProduce, run::killed_with_offsets_first, " lost, "),
+    (Planted::DropBarrier, estate::withdrawn_without_a_barrier, "records wait to be sent although the consent is withdrawn"),
+    (Planted::SkipRoll, estate::erasure_without_rolls, "for the state certified"),
+    (Planted::LogRejected, input::poisoned_and_logged, "a clear value leaked into the log"),
+];
 
 fn rendered() -> String {
+    const RECORDED: &str = include_str!("recorded.md");
     let mut text = String::from(
         "# Faults\n\n\
          Made from the table in [journeys/faults/table.rs](journeys/faults/table.rs) by `LETHE_FAULTS_WRITE=1 cargo test --test journeys faults::table`.\n\n\
@@ -136,7 +366,7 @@ fn rendered() -> String {
         let invariants: Vec<String> = fault.invariants.iter().map(|n| format!("I{n}")).collect();
         let how = match fault.how {
             How::Here { quick, whole, .. } => format!("this suite; seeds: quick {quick}, all {whole}"),
-            How::Journey(tests) => tests.iter().map(|test| format!("`{test}`")).collect::<Vec<_>>().join(", "),
+            How::Test(tests) => tests.iter().map(|test| format!("`{test}`")).collect::<Vec<_>>().join(", "),
             How::Open(why) => format!("**not shown**: {why}"),
         };
         let found: Vec<String> = fault.found.iter().map(|(bug, commit)| format!("{bug}: *{commit}*")).collect();
@@ -146,6 +376,8 @@ fn rendered() -> String {
     for (bug, _, words) in PLANTED {
         let _ = writeln!(text, "| `{}` | `{}` |", bug.as_str(), words.trim());
     }
+    text.push('\n');
+    text.push_str(RECORDED);
     text
 }
 
@@ -163,11 +395,12 @@ fn the_document_is_up_to_date() {
 #[test]
 fn journeys_that_rows_name_are_there() {
     for fault in TABLE {
-        let How::Journey(tests) = fault.how else { continue };
+        let How::Test(tests) = fault.how else { continue };
         for test in tests {
             let (file, function) = test.split_once("::").unwrap();
-            let text = std::fs::read_to_string(repository(&format!("tests/journeys/{file}.rs")));
-            assert!(text.is_ok_and(|text| text.contains(&format!("fn {function}("))), "{}: there is no {test}", fault.name);
+            let places = ["tests/journeys", "src"].map(|place| repository(&format!("{place}/{file}.rs")));
+            let mut texts = places.iter().filter_map(|place| std::fs::read_to_string(place).ok());
+            assert!(texts.any(|text| text.contains(&format!("fn {function}("))), "{}: there is no {test}", fault.name);
         }
     }
 }

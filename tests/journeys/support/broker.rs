@@ -370,6 +370,9 @@ impl Cluster {
                     ("transaction.state.log.min.isr", "2".into()),
                     // A follower that is away is out of sync soon.
                     ("replica.lag.time.max.ms", "3000".into()),
+                    // Who led at first leads again soon after it has come back.
+                    ("leader.imbalance.check.interval.seconds", "3".into()),
+                    ("leader.imbalance.per.broker.percentage", "0".into()),
                 ] {
                     settings.push_str(&format!("{name}={value}\n"));
                 }

@@ -137,6 +137,14 @@ pub fn partitions_of(bootstrap: &str, topic: &str) -> Vec<i32> {
     ids
 }
 
+/// Which broker leads a topic's first partition; none while there is no leader.
+pub fn leader_of(bootstrap: &str, topic: &str) -> Option<i32> {
+    let consumer: BaseConsumer = client(bootstrap).create().ok()?;
+    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(5)).ok()?;
+    let leader = metadata.topics().first()?.partitions().first()?.leader();
+    (leader >= 0).then_some(leader)
+}
+
 /// The least number of replicas in sync of a topic's partitions; none if nobody answers.
 pub fn fewest_in_sync(bootstrap: &str, topic: &str) -> Option<usize> {
     let consumer: BaseConsumer = client(bootstrap).create().ok()?;
