@@ -1,5 +1,7 @@
 //! The command line's shape: commands, their arguments, and what `--help` says of each.
 
+use crate::commands::Failure;
+use crate::commands::export::{Format, Wish};
 use crate::commands::identifiers::Given;
 use crate::config::roles::Role;
 use crate::model::category::Category;
@@ -107,6 +109,8 @@ pub(super) enum Command {
         #[arg(long)]
         request: String,
     },
+    /// Write out all records of somebody, or of a tenant; or the records of processing; or the scope of an incident.
+    Export(Export),
     /// End a tenant: nothing of it is taken in any more, and everything is deleted by the deadline, keys included, and certified.
     Terminate {
         /// Tenant id.
@@ -240,6 +244,93 @@ impl Who {
     }
 }
 
+/// Without identifiers: everybody. Each value may be `-` (a list on standard input, one a line) or `@file`.
+#[derive(Args)]
+pub(super) struct Export {
+    /// Tenant id.
+    #[arg(long, value_parser = tenant_id, required_unless_present_any = ["records_of_processing", "breach_scope"])]
+    tenant: Option<TenantId>,
+    /// E-mail address; `-` or `@file` for a list.
+    #[arg(long, allow_hyphen_values = true)]
+    email: Vec<String>,
+    /// The tenant's own id of a person.
+    #[arg(long, allow_hyphen_values = true)]
+    external_id: Vec<String>,
+    /// Phone number with its country code.
+    #[arg(long, allow_hyphen_values = true)]
+    phone: Vec<String>,
+    /// First-party client id.
+    #[arg(long, allow_hyphen_values = true)]
+    client_id: Vec<String>,
+    /// Of records: jsonl or csv; of the records of processing: markdown or json.
+    #[arg(long, value_enum, required_unless_present_any = ["records_of_processing", "breach_scope"])]
+    format: Option<ExportFormat>,
+    /// The file, mode 0600, there whole or not at all; without it, standard output. A manifest of records stands beside it.
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// Instead of records: who processes what, where to, for how long, as the config has it; of one tenant or of all.
+    #[arg(long, conflicts_with_all = ["email", "external_id", "phone", "client_id", "breach_scope", "from", "to"])]
+    records_of_processing: bool,
+    /// Instead of records: how much of whom was stored between two times, as JSON; of one tenant or of all.
+    #[arg(long, conflicts_with_all = ["email", "external_id", "phone", "client_id", "format"], requires_all = ["from", "to"])]
+    breach_scope: bool,
+    /// Beginning of an incident.
+    #[arg(long, requires = "breach_scope")]
+    from: Option<String>,
+    /// Its end.
+    #[arg(long, requires = "breach_scope")]
+    to: Option<String>,
+}
+
+/// What an export looks like.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ExportFormat {
+    /// Records, one JSON object a line.
+    Jsonl,
+    /// Records, one table.
+    Csv,
+    /// Records of processing, for people.
+    Markdown,
+    /// Records of processing, for machines.
+    Json,
+}
+
+/// What is to be exported.
+pub(super) enum Exported {
+    /// Records.
+    Records(Wish),
+    /// Tenant, as JSON, file.
+    Processing(Option<TenantId>, bool, Option<PathBuf>),
+    /// Tenant, from, to, file.
+    Breach(Option<TenantId>, String, String, Option<PathBuf>),
+}
+
+impl Export {
+    /// Which of the three exports it is. Errors: a format that this one does not have.
+    pub(super) fn what(self) -> Result<Exported, Failure> {
+        let cannot = |what: &str| Failure::Usage(format!("--format: {what}"));
+        if self.breach_scope {
+            return Ok(Exported::Breach(self.tenant, self.from.unwrap_or_default(), self.to.unwrap_or_default(), self.output));
+        }
+        if self.records_of_processing {
+            return match self.format {
+                None | Some(ExportFormat::Markdown) => Ok(Exported::Processing(self.tenant, false, self.output)),
+                Some(ExportFormat::Json) => Ok(Exported::Processing(self.tenant, true, self.output)),
+                Some(_) => Err(cannot("the records of processing are markdown or json")),
+            };
+        }
+        let format = match self.format {
+            Some(ExportFormat::Jsonl) => Format::Jsonl,
+            Some(ExportFormat::Csv) => Format::Csv,
+            _ => return Err(cannot("records are jsonl or csv")),
+        };
+        let tenant = self.tenant.ok_or_else(|| Failure::Usage("--tenant is missing".into()))?;
+        let who = Who { tenant, email: self.email, external_id: self.external_id, phone: self.phone, client_id: self.client_id };
+        let (tenant, given) = who.given();
+        Ok(Exported::Records(Wish { tenant, given, format, output: self.output }))
+    }
+}
+
 #[derive(Args)]
 pub(super) struct HoldScope {
     /// One category only.
@@ -251,6 +342,9 @@ pub(super) struct HoldScope {
     /// Only what occurred before then.
     #[arg(long)]
     pub(super) to: Option<String>,
+    /// A security incident: keeps the clear network identifiers (`T.network`) past their window, and nothing else.
+    #[arg(long)]
+    pub(super) incident: bool,
     /// Why.
     #[arg(long)]
     pub(super) reason: String,

@@ -5,7 +5,7 @@ mod arguments;
 use crate::commands::{self, Failure};
 use crate::config::{Config, load};
 use crate::ops::{core_files, log};
-use arguments::{AuditAction, CertificateAction, Cli, Command, HoldScope, KeysAction, Limit, TopicsAction};
+use arguments::{AuditAction, CertificateAction, Cli, Command, Exported, HoldScope, KeysAction, Limit, TopicsAction};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
@@ -89,6 +89,7 @@ fn call(cli: Cli) -> Result<(), Failure> {
         Command::RateLimit { whom, events_per_second: Limit(limit) } => {
             commands::orders::rate_limit(&config()?, whom.tenant.as_ref(), limit)
         }
+        Command::Export(asked) => export(asked.what()?, &config()?),
         Command::Certificate { action: CertificateAction::Verify { file, public_key } } => {
             commands::proof::verify_certificate(&file, &public_key)
         }
@@ -115,6 +116,18 @@ fn call(cli: Cli) -> Result<(), Failure> {
     }
 }
 
+fn export(asked: Exported, config: &Config) -> Result<(), Failure> {
+    match asked {
+        Exported::Records(wish) => commands::export::export(config, &wish),
+        Exported::Processing(tenant, json, output) => {
+            commands::export::records_of_processing(config, tenant.as_ref(), json, output.as_deref())
+        }
+        Exported::Breach(tenant, from, to, output) => {
+            commands::export::breach_scope(config, tenant.as_ref(), &from, &to, output.as_deref())
+        }
+    }
+}
+
 /// What people ask for, one directive each.
 fn order(command: Command, config: &Config) -> Result<(), Failure> {
     match command {
@@ -136,8 +149,8 @@ fn order(command: Command, config: &Config) -> Result<(), Failure> {
         }
         Command::Hold { who, scope } => {
             let (tenant, given) = who.given();
-            let HoldScope { category, from, to, reason, until } = scope;
-            commands::rights::hold(config, &tenant, &given, &commands::rights::HoldScope { category, from, to, reason, until })
+            let HoldScope { category, from, to, incident, reason, until } = scope;
+            commands::rights::hold(config, &tenant, &given, &commands::rights::HoldScope { category, from, to, reason, until, incident })
         }
         Command::Release { request } => commands::rights::release(config, &request),
         _ => Ok(()),

@@ -4,6 +4,7 @@ pub mod acls;
 pub mod aggregate;
 pub mod demo;
 pub mod doctor;
+pub mod export;
 pub mod generate;
 pub mod identifiers;
 pub mod keys;

@@ -28,6 +28,8 @@ pub struct HoldScope {
     pub reason: String,
     /// Minimum end.
     pub until: String,
+    /// A security incident: of the category `network` alone.
+    pub incident: bool,
 }
 
 /// Forgets somebody. Errors: see [`identifiers::pseudonyms`]; the brokers.
@@ -113,13 +115,17 @@ pub fn hold(config: &Config, tenant: &TenantId, given: &Given, scope: &HoldScope
     if scope.reason.trim().is_empty() || scope.reason.len() > REASON_MAX {
         return Err(Failure::Usage(format!("--reason must be 1 to {REASON_MAX} bytes")));
     }
-    let category = scope.category;
+    let incident = scope.incident;
+    if incident && scope.category.is_some_and(|c| c != Category::Network) {
+        return Err(Failure::Usage("--incident extends the window of network identifiers alone: leave --category out".into()));
+    }
+    let category = if incident { Some(Category::Network) } else { scope.category };
     let reason = scope.reason.clone();
     order(
         config,
         tenant,
         identifiers::actor(&keys),
-        Order::Hold { pseudonyms, category, from_ms, to_ms, reason, until_ms, released: false },
+        Order::Hold { pseudonyms, category, from_ms, to_ms, reason, until_ms, released: false, incident },
     )
 }
 

@@ -38,6 +38,7 @@ pub fn compile(config: &Config, keyring: &Keyring) -> Result<Rules, Vec<String>>
         record_prefix: prefix(RECORD_SCHEMA, &mut faults),
         network_prefix: prefix(NETWORK_SCHEMA, &mut faults),
         wanted: Default::default(),
+        minimises: false,
         special_terms: SpecialTerms::builtin(),
         version: version(config),
     };
@@ -56,6 +57,7 @@ pub fn compile(config: &Config, keyring: &Keyring) -> Result<Rules, Vec<String>>
         match compile_tenant(tenant, index, keyring, &mut rules.topics) {
             Ok(t) => {
                 want(&t.destinations, &mut rules.wanted);
+                rules.minimises |= t.fields.is_some();
                 rules.tenants.push(t);
             }
             Err(fault) => faults.push(format!("tenant {}: {fault}", tenant.id)),
@@ -84,7 +86,7 @@ fn prefix(schema: &str, faults: &mut Vec<String>) -> Vec<u8> {
 }
 
 /// Version of the rules: the first 12 hex digits of the SHA-256 of the effective tenant configuration.
-fn version(config: &Config) -> String {
+pub(super) fn version(config: &Config) -> String {
     let text = toml::to_string(&config.tenant.iter().map(|t| (t.id.to_string(), t)).collect::<std::collections::BTreeMap<_, _>>());
     let digest = Sha256::digest(text.unwrap_or_default().as_bytes());
     digest[..6].iter().map(|b| format!("{b:02x}")).collect()
@@ -139,6 +141,8 @@ fn compile_tenant(t: &TenantConfig, index: u16, keyring: &Keyring, topics: &mut 
         },
         forward_denied: t.consent_mode == ConsentMode::ForwardDenied,
         limited_data_use: t.opt_out_of_sale == OptOutMode::LimitedDataUse,
+        fields: t.minimise.fields()?.map(Box::new),
+        allowed_categories: Category::ALL.map(|c| t.minimise.lets_in(c)),
         scrub: ScrubRules::all(),
         special_categories: t.special_categories.unwrap_or_else(|| t.profile.special_categories()),
     })

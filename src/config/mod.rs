@@ -6,6 +6,7 @@ pub mod destinations;
 pub mod governed;
 pub mod kafka;
 pub mod load;
+pub mod processing;
 pub mod profile;
 pub mod roles;
 pub mod tenant;

@@ -70,6 +70,8 @@ impl Profile {
         match (self, category) {
             (_, Category::Network) => Basis::Security,
             (_, Category::Logs) => Basis::LegitimateInterest,
+            // What an affiliate is paid for is known by its functional ids.
+            (Profile::Affiliate, Category::Conversions) => Basis::Functional,
             (Profile::CustomerFeedback, _) | (Profile::AdAttribution, Category::Conversions) => Basis::Contract,
             _ => Basis::Analytics,
         }

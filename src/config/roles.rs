@@ -74,7 +74,7 @@ impl Role {
             Role::Operator => "topics apply, pause, resume, rate-limit, doctor".into(),
             Role::Run => "lethe run".into(),
             Role::Retain => "lethe retain".into(),
-            Role::PrivacyOfficer => "status and requests, of every tenant: directives are one topic".into(),
+            Role::PrivacyOfficer => "status, requests and exports, of every tenant: directives are one topic".into(),
             Role::Producer(tenant) => format!("produces raw events of {tenant}, and can read nothing"),
             Role::Analyst(tenant) => format!("reads pseudonymised records and counts of {tenant}; groups named {tenant}.analyst…"),
             Role::Forwarder(tenant, d) => {
@@ -200,6 +200,9 @@ impl Config {
         vec![
             topics(vec![self.topics.directives.clone()], &[Read, Write, Describe]),
             topics([self.outputs(|_| true), vec![self.topics.audit.clone()]].concat(), &[Read, Describe]),
+            // An export tells the audit before the first record leaves.
+            topics(vec![self.topics.audit.clone()], &[Write]),
+            transactions(format!("{}-export", self.retain.group)),
             topics(self.sources(), &[Describe]),
             groups(both, false, &[Describe]),
             readers(),

@@ -9,6 +9,7 @@ use crate::model::destination::Destination;
 use crate::model::identifier::IdentifierType;
 use crate::model::tenant::TenantId;
 use crate::model::time::{DAY_MS, HOUR_MS};
+use crate::transform::minimise::Allowed;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -124,6 +125,9 @@ pub struct TenantConfig {
     /// Bases by category or destination: `analytics`, `ads`, `functional`, `personalization`, `contract`, `legitimate_interest`, `security`.
     #[serde(default)]
     pub purposes: BTreeMap<String, Basis>,
+    /// Fields and categories that are let in.
+    #[serde(default)]
+    pub minimise: MinimiseConfig,
     /// Names of output topics, such as `"dest.meta" = "acme.meta"`.
     #[serde(default)]
     pub topics: BTreeMap<String, String>,
@@ -139,6 +143,32 @@ pub struct TenantConfig {
     /// GA4.
     #[serde(default)]
     pub ga4: Ga4Config,
+}
+
+/// `[tenant.minimise]`: what is needed; all the rest is not written, to whatever topic.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MinimiseConfig {
+    /// Fields of the raw event, such as `user.email`, or whole objects, such as `ids`; empty: all.
+    pub fields: Vec<String>,
+    /// Categories; empty: all that have a window.
+    pub categories: Vec<Category>,
+}
+
+impl MinimiseConfig {
+    /// The fields that are let in; `None`: all. Errors: names what the schema does not have.
+    pub fn fields(&self) -> Result<Option<Allowed>, String> {
+        if self.fields.is_empty() {
+            return Ok(None);
+        }
+        Allowed::of(&self.fields).map(Some).map_err(|name| format!("minimise.fields: the raw event has no field {name:?}"))
+    }
+
+    /// Whether rows of a category are let in.
+    #[must_use]
+    pub fn lets_in(&self, category: Category) -> bool {
+        self.categories.is_empty() || self.categories.contains(&category)
+    }
 }
 
 fn default_subject() -> Vec<IdentifierType> {
@@ -161,6 +191,9 @@ impl TenantConfig {
 
     /// A window. Units: ms. `None`: off. Errors: names the field.
     pub fn window_ms(&self, category: Category) -> Result<Option<i64>, String> {
+        if !self.minimise.lets_in(category) {
+            return Ok(None);
+        }
         match self.windows.get(category.as_str()).map(String::as_str) {
             Some("off") => Ok(None),
             Some(text) => self.read_ms(&format!("windows.{}", category.as_str()), text).map(Some),
@@ -268,6 +301,7 @@ impl TenantConfig {
         }
         faults.extend(self.max_lateness_ms().err());
         faults.extend(self.consent_validity_ms().err());
+        faults.extend(self.minimise.fields().err().map(|fault| format!("tenant {id}: {fault}")));
         for name in self.windows.keys() {
             let known = Category::ALL.iter().any(|c| c.as_str() == name) || ["raw", "dest", "quarantine"].contains(&name.as_str());
             if !known {

@@ -79,6 +79,9 @@ pub enum What {
         pseudonyms: usize,
         /// Whether it lifts or releases what it ordered before.
         ends: bool,
+        /// Whether it is a hold for a security incident.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        incident: bool,
     },
     /// Every worker has taken the requests in; where the topics ended then.
     Suppressed {
@@ -129,6 +132,21 @@ pub enum What {
     },
     /// The directive was forgotten: it had served.
     Forgotten {},
+    /// Records are handed out, or were.
+    Export {
+        /// `subject`, `tenant`, or `breach`: counts alone.
+        scope: String,
+        /// `jsonl`, `csv` or `json`.
+        format: String,
+        /// How many pseudonyms were looked for.
+        pseudonyms: usize,
+        /// The output is whole; said before the first record leaves: it is not.
+        finished: bool,
+        /// How many records, by topic.
+        records: BTreeMap<String, u64>,
+        /// Of the output, as hex; empty while it is not whole.
+        sha256: String,
+    },
     /// The heads of all chains, signed.
     Checkpoint {
         /// Number and hash of the newest entry of each chain.
@@ -276,6 +294,8 @@ pub struct Report {
 pub struct Audit<'k> {
     key: &'k VerifyingKey,
     heads: BTreeMap<String, Head>,
+    /// Entries of each chain that the newest checkpoint does not cover, and the one that it ends with.
+    recent: BTreeMap<String, Vec<Head>>,
     first_offset: Option<i64>,
     report: Report,
     expected: Option<Value>,
@@ -285,7 +305,7 @@ impl<'k> Audit<'k> {
     /// Begins. `expected`: a checkpoint that was kept elsewhere.
     #[must_use]
     pub fn new(key: &'k VerifyingKey, expected: Option<Value>) -> Self {
-        Audit { key, heads: BTreeMap::new(), first_offset: None, report: Report::default(), expected }
+        Audit { key, heads: BTreeMap::new(), recent: BTreeMap::new(), first_offset: None, report: Report::default(), expected }
     }
 
     /// Takes one record of the topic.
@@ -321,9 +341,13 @@ impl<'k> Audit<'k> {
         if let What::Checkpoint { heads } = &entry.what {
             self.checkpoint(offset, &entry, heads, &members, &hash, cut);
         }
-        self.heads.insert(entry.chain.clone(), Head { n: entry.n, hash });
+        let head = Head { n: entry.n, hash };
+        self.recent.entry(entry.chain.clone()).or_default().push(head.clone());
+        self.heads.insert(entry.chain, head);
     }
 
+    /// Compares a checkpoint with the chains. Another writer's entry may have come between the checkpoint's look at the chains and the
+    /// checkpoint itself: such a chain goes on after the head that is named, and the next checkpoint covers the rest.
     fn checkpoint(
         &mut self,
         offset: i64,
@@ -340,17 +364,29 @@ impl<'k> Audit<'k> {
         for (chain, head) in heads {
             match self.heads.get(chain) {
                 Some(known) if known == head => {}
+                Some(_) if *chain != entry.chain && self.recent.get(chain).is_some_and(|all| all.contains(head)) => {}
                 // What the oldest checkpoint speaks of was deleted by age: the chain goes on from there.
                 None if cut && self.report.checkpoints == 0 => {
                     self.heads.insert(chain.clone(), head.clone());
+                    self.recent.entry(chain.clone()).or_default().push(head.clone());
                 }
                 _ => self.fault(offset, chain, head.n, "is not what the checkpoint says: the chain was rewritten or cut"),
             }
         }
-        let unknown: Vec<(String, u64)> =
-            self.heads.iter().filter(|(c, _)| !heads.contains_key(*c)).map(|(c, h)| (c.clone(), h.n)).collect();
+        let is_new = |chain: &String| self.recent.get(chain).and_then(|all| all.first()).is_some_and(|first| first.n == 1);
+        let unknown: Vec<(String, u64)> = self
+            .heads
+            .iter()
+            .filter(|(c, _)| !heads.contains_key(*c) && (**c == entry.chain || !is_new(c)))
+            .map(|(c, h)| (c.clone(), h.n))
+            .collect();
         for (chain, n) in unknown {
             self.fault(offset, &chain, n, "is a chain that the checkpoint does not know");
+        }
+        for (chain, all) in &mut self.recent {
+            if let Some(head) = heads.get(chain) {
+                all.retain(|h| h.n >= head.n);
+            }
         }
         self.report.checkpoints += 1;
         self.report.after_last_checkpoint = 0;
@@ -465,6 +501,36 @@ mod tests {
         assert!(report.faults.iter().all(|f| f.fault.contains("checkpoint")) && !report.ok, "{:?}", report.faults);
     }
 
+    /// Another writer's entries that come between a checkpoint's look at the chains and the checkpoint.
+    #[test]
+    fn an_entry_that_a_checkpoint_could_not_know_is_covered_by_the_next() {
+        let (mut a, mut b) = (Chain::new("a", None), Chain::new("b", None));
+        let mut log: Vec<(String, Vec<u8>)> = Vec::new();
+        let again = || What::Again { why: "x".into() };
+        let heads = |chains: &[&Chain]| chains.iter().filter_map(|c| Some((c.name().to_owned(), c.head()?.clone()))).collect();
+        let mut late = None;
+        for i in 0..4 {
+            log.push(("a".into(), a.append(i, "retain", "acme", Vec::new(), again(), None).1));
+            let heads = match &late {
+                None => heads(&[&a]),
+                Some(b) => heads(&[&a, b]),
+            };
+            log.push(("b".into(), b.append(i, "export", "acme", Vec::new(), again(), None).1));
+            late = Some(b.clone());
+            log.push(("b".into(), b.append(i, "export", "acme", Vec::new(), again(), None).1));
+            log.push(("a".into(), a.append(i, "retain", "", Vec::new(), What::Checkpoint { heads }, Some(&key())).1));
+        }
+        let report = verified(&log, 0, None);
+        assert!(report.ok, "{:?}", report.faults);
+        for place in (0..log.len() - 4).filter(|p| log[*p].0 == "b") {
+            let mut removed = log.clone();
+            removed.remove(place);
+            assert!(!verified(&removed, 0, None).ok, "removed {place}");
+        }
+        let without: Vec<_> = log.into_iter().filter(|(chain, _)| chain == "a").collect();
+        assert!(!verified(&without, 0, None).ok);
+    }
+
     #[test]
     fn what_retention_took_is_not_missed_and_a_cut_tail_is() {
         let log = log();
@@ -493,6 +559,7 @@ mod tests {
                 given_by: "operator".into(),
                 pseudonyms: 1,
                 ends: false,
+                incident: false,
             },
             What::Suppressed { raw: vec![place.clone()], governed: vec![place] },
             What::Swept { ranges: vec![range], found: BTreeMap::from([("r".into(), Found::default())]) },
@@ -500,6 +567,14 @@ mod tests {
             What::Again { why: "x".into() },
             What::Certified { certificate: serde_json::json!({ "a": 1 }) },
             What::Forgotten {},
+            What::Export {
+                scope: "subject".into(),
+                format: "csv".into(),
+                pseudonyms: 2,
+                finished: true,
+                records: BTreeMap::from([("t".into(), 3)]),
+                sha256: "00".into(),
+            },
             What::Checkpoint { heads: BTreeMap::from([("a".into(), Head { n: 1, hash: "h".into() })]) },
         ] {
             let (entry, bytes) = Chain::new("a", None).append(5, "retain", "acme", vec!["r".into()], what, Some(&key()));

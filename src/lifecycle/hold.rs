@@ -90,7 +90,7 @@ mod tests {
 
     fn hold(people: &[u8], category: Option<Category>, from_ms: Option<i64>, to_ms: Option<i64>, released: bool) -> Holds {
         let pseudonyms = Pseudonyms(people.iter().map(|n| (Epoch(1), Pseudonym([*n; 16]))).collect());
-        held(Order::Hold { pseudonyms, category, from_ms, to_ms, reason: "case".into(), until_ms: 9, released })
+        held(Order::Hold { pseudonyms, category, from_ms, to_ms, reason: "case".into(), until_ms: 9, released, incident: false })
     }
 
     fn record(at_ms: i64, people: &[u8]) -> Vec<u8> {

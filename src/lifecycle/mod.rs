@@ -2,8 +2,11 @@
 
 pub mod audit;
 pub mod certificate;
+pub mod decoded;
 pub mod hold;
 pub mod horizon;
+pub mod manifest;
+pub mod newest;
 pub mod request;
 pub mod retention;
 pub mod settings;

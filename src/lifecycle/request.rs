@@ -208,7 +208,7 @@ impl Requests {
                     r.refused = Some("its directive was deleted before it was carried out");
                 }
             }),
-            What::Checkpoint { .. } => {}
+            What::Checkpoint { .. } | What::Export { .. } => {}
         }
     }
 
@@ -280,6 +280,7 @@ mod tests {
                 given_by: String::new(),
                 pseudonyms: 2,
                 ends,
+                incident: false,
             })
         }
 
@@ -400,6 +401,7 @@ mod tests {
             given_by: String::new(),
             pseudonyms: 0,
             ends: true,
+            incident: false,
         };
         let (entry, _) = log.chain.append(99, "retain", "acme", vec!["hold".into()], what, None);
         log.requests.take(&entry);
@@ -421,6 +423,7 @@ mod tests {
             given_by: String::new(),
             pseudonyms: 2,
             ends: false,
+            incident: false,
         };
         assert_eq!(log.say(what), State::Sweeping);
         assert_eq!(log.requests.directives, 10);

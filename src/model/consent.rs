@@ -105,6 +105,14 @@ impl Consent {
         self.answers[purpose as usize] = answer;
     }
 
+    /// Whether `purpose` was consented to once, and the consent had run out: the person may be asked again. Units: as [`Consent::allows`].
+    #[must_use]
+    pub fn has_run_out(&self, purpose: Purpose, occurred_at_ms: i64, at_ms: i64, validity_ms: i64) -> bool {
+        // A time that could not be read is none.
+        let given_at = self.given_at_ms.unwrap_or(occurred_at_ms);
+        self.answer(purpose) == Some(true) && given_at != i64::MIN && at_ms.saturating_sub(given_at) > validity_ms
+    }
+
     /// Whether `purpose` was consented to and the consent had not run out. Unknown or expired means no.
     ///
     /// Units: `at_ms` is when the event was received, `validity_ms` how long a consent counts, `tolerance_ms` how far ahead a clock may be.
@@ -134,6 +142,9 @@ mod tests {
         let now = 1_000 * DAY;
         assert!(given(Some(true), Some(now - DAY)).allows(Purpose::Ads, now, now, 183 * DAY, 0));
         assert!(!given(Some(true), Some(now - 184 * DAY)).allows(Purpose::Ads, now, now, 183 * DAY, 0));
+        let run_out = |answer, at| given(answer, at).has_run_out(Purpose::Ads, now, now, 183 * DAY);
+        assert!(run_out(Some(true), Some(now - 184 * DAY)) && !run_out(Some(true), Some(now - DAY)) && !run_out(Some(true), None));
+        assert!(!run_out(Some(false), Some(now - 184 * DAY)) && !run_out(Some(true), Some(i64::MIN)));
         assert!(!given(Some(false), Some(now)).allows(Purpose::Ads, now, now, 183 * DAY, 0));
         assert!(!given(None, Some(now)).allows(Purpose::Ads, now, now, 183 * DAY, 0));
         assert!(!given(Some(true), Some(now)).allows(Purpose::Analytics, now, now, 183 * DAY, 0));

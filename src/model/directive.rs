@@ -115,6 +115,9 @@ pub enum Order {
         /// Whether the hold was released.
         #[serde(default)]
         released: bool,
+        /// A security incident, and no legal matter: it extends the window of the clear network identifiers, and of nothing else.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        incident: bool,
     },
     /// End the tenant.
     Terminate {
@@ -163,6 +166,9 @@ impl Order {
 
     /// Whether it says what it must.
     fn is_whole(&self) -> bool {
+        if matches!(self, Order::Hold { incident: true, category, .. } if *category != Some(Category::Network)) {
+            return false;
+        }
         let named = !matches!(self, Order::Erase { .. } | Order::Restrict { .. } | Order::Withdraw { .. } | Order::OptOutOfSale { .. })
             || !self.pseudonyms().is_empty();
         named && self.pseudonyms().len() <= PSEUDONYMS_MAX

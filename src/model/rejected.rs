@@ -77,11 +77,14 @@ pub enum Gate {
     Destination,
     /// Consent was withdrawn after it was given.
     Withdrawn,
+    /// Consent was given once and has run out: the person may be asked again.
+    ConsentExpired,
 }
 
 impl Gate {
     /// Every gate, in the order of their numbers.
-    pub const ALL: [Gate; 6] = [Gate::Consent, Gate::CategoryOff, Gate::Erased, Gate::Restricted, Gate::Destination, Gate::Withdrawn];
+    pub const ALL: [Gate; 7] =
+        [Gate::Consent, Gate::CategoryOff, Gate::Erased, Gate::Restricted, Gate::Destination, Gate::Withdrawn, Gate::ConsentExpired];
 
     /// The stable code.
     #[must_use]
@@ -93,6 +96,7 @@ impl Gate {
             Gate::Restricted => "restricted",
             Gate::Destination => "destination",
             Gate::Withdrawn => "withdrawn",
+            Gate::ConsentExpired => "consent_expired",
         }
     }
 }

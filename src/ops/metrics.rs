@@ -24,6 +24,7 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "Destination records by tenant, destination and outcome: written, below_minimum, too_old, not_mapped.",
     ),
     ("lethe_fields_dropped_total", "counter", "Optional fields dropped from rows that went on, by tenant and schema field."),
+    ("lethe_fields_minimised_total", "counter", "Fields kept out because the tenant does not need them, by tenant and schema field."),
     (
         "lethe_destination_fields_dropped_total",
         "counter",

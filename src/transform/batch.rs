@@ -3,6 +3,8 @@
 //! A `Batch<Clear>` lets anything be read through [`Batch::clear`]; the pseudonymise step trades it for a `Batch<Pseudonymised>`, from
 //! which only the closed list of [`Released`] fields can be read: what a destination, the network topic or an opaque body needs clear.
 
+mod take;
+
 use crate::model::category::Category;
 use crate::model::consent::Consent;
 use crate::model::field::Field;
@@ -78,6 +80,16 @@ pub enum NumberField {
 impl NumberField {
     /// How many number columns there are.
     pub const COUNT: usize = 7;
+    /// Every number column, in order.
+    pub const ALL: [NumberField; NumberField::COUNT] = [
+        NumberField::Value,
+        NumberField::Payout,
+        NumberField::Cost,
+        NumberField::Quantity,
+        NumberField::Rating,
+        NumberField::Nps,
+        NumberField::Csat,
+    ];
 
     /// The schema field.
     #[must_use]

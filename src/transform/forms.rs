@@ -131,7 +131,9 @@ impl Forms {
         match identifier {
             // The identifier's own form is the one every other form is made from: the costly part is done once.
             Some(kind) => {
-                for value in ids.values(row, kind) {
+                // An identifier that the tenant keeps out is known by now, and sent to nobody.
+                let let_in = batch.clear(form.field(), row).is_present();
+                for value in ids.values(row, kind).filter(|_| let_in) {
                     self.value(form, std::str::from_utf8(value).unwrap_or(""), hints, from, &mut dropped);
                 }
             }

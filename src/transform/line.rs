@@ -14,8 +14,9 @@ use crate::transform::enriched::{Assets, enriched};
 use crate::transform::forms::{FormDrop, Forms, forms};
 use crate::transform::free_text::free_texts;
 use crate::transform::gates::Gates;
-use crate::transform::identify::{hints, identify};
+use crate::transform::identify::{hints as row_hints, identify};
 use crate::transform::json;
+use crate::transform::minimise::{Part, TakenOut, forget, is_wanted, minimise};
 use crate::transform::pseudonymise::pseudonymise;
 use crate::transform::route::{Closed, Permit, Primary, Route, route};
 use crate::transform::rules::{DestinationRules, Rules};
@@ -52,6 +53,8 @@ pub struct Tally {
     pub destination_skipped: [[u64; Skip::ALL.len()]; Destination::COUNT],
     /// Optional fields dropped, by field.
     pub dropped: Vec<u64>,
+    /// Fields that the tenant keeps out, by field.
+    pub minimised: std::collections::BTreeMap<Field, u64>,
     /// Values that failed a destination's rule, by destination, field and reason.
     pub form_drops: std::collections::BTreeMap<(Destination, Field, &'static str), u64>,
     /// Personal data taken out of free text, by kind.
@@ -77,6 +80,9 @@ impl Tally {
         }
         self.dropped.resize(Field::COUNT, 0);
         add(&mut self.dropped, &other.dropped);
+        for (field, n) in &other.minimised {
+            *self.minimised.entry(*field).or_default() += n;
+        }
         for (key, n) in &other.form_drops {
             *self.form_drops.entry(*key).or_default() += n;
         }
@@ -141,17 +147,28 @@ fn piece(
 
     decode(records, range.clone(), rules, &mut batch, &mut rejected, &mut dropped);
     let mut routes = route(&batch.heads, rules, now_ms);
-    let hints = hints(&batch);
+    let (minimised, mut taken) = (is_wanted(&batch.heads, rules), TakenOut::new());
+    if minimised {
+        minimise(&mut batch, &routes, rules, Part::Content, &mut taken);
+    }
+    let mut hints = row_hints(&batch);
     let texts = free_texts(&batch, &routes, rules, &mut rejected);
     texts.apply(&mut batch);
     for (row, ..) in &texts.special {
         routes[*row as usize].hold_back();
     }
-    let enriched = enriched(&batch, &routes, &hints, rules, assets);
     let identifiers = identify(&batch, &routes, &hints, |tenant| gates.concern(tenant), &mut drops);
+    if minimised {
+        minimise(&mut batch, &routes, rules, Part::Rest, &mut taken);
+        hints = row_hints(&batch);
+    }
+    let enriched = enriched(&batch, &routes, &hints, rules, assets);
     let forms = forms(&batch, &identifiers, &routes, &hints, &rules.wanted, &mut drops);
-    let pseudonyms = pseudonymise(identifiers, &batch.heads, rules);
+    let mut pseudonyms = pseudonymise(identifiers, &batch.heads, rules);
     gates.shut(&mut batch.heads, &mut routes, &pseudonyms, rules, now_ms);
+    if minimised {
+        forget(&mut pseudonyms, &batch.heads, rules);
+    }
     let batch = batch.pseudonymised();
 
     let columns = Encodable { batch: &batch, pseudonyms: &pseudonyms, enriched: &enriched, texts: &texts, rules };
@@ -166,6 +183,9 @@ fn piece(
     encoder.rows(records, &routes, &mut rejected);
     // Fields are counted for the tenant of the piece's first row: a piece of several tenants is rare, and the count is a hint, not an outcome.
     encoder.count_fields(records, &range, &dropped, &drops, &texts.hits);
+    for (tenant, field) in taken {
+        *encoder.tallies[usize::from(tenant)].minimised.entry(field).or_default() += 1;
+    }
     (encoder.out, encoder.tallies)
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //! Steps stand in this order because each needs what the one before gives, and nothing is worked out for a row that will not be written:
 //! `route` therefore comes before the costly steps, and what needs clear values (`free_text`, `enriched`, `forms`) before the door; `gates`, which
-//! looks people up by pseudonym, after it.
+//! looks people up by pseudonym, after it. `minimise` stands between them where a tenant keeps fields out.
 
 pub mod avro;
 pub mod batch;
@@ -23,6 +23,7 @@ pub mod hash;
 pub mod identify;
 pub mod json;
 pub mod line;
+pub mod minimise;
 pub mod normalise;
 pub mod own_values;
 pub mod pseudonymise;

@@ -175,16 +175,39 @@ fn consents(row: &Map<String, Value>, at: i64, purpose: Option<Purpose>, validit
     answer && given_at <= NOW + 300_000 && NOW - given_at <= validity_ms
 }
 
+/// The row without the fields that the tenant keeps out.
+fn minimised(whole: &Map<String, Value>, tenant: &TenantRules) -> Map<String, Value> {
+    let mut row = whole.clone();
+    let objects = ["user", "ids", "feedback"];
+    for name in Field::NAMES.into_iter().filter(|n| !objects.contains(n)) {
+        let kept = tenant.fields.as_ref().is_none_or(|allowed| !allowed.kept_out().any(|out| out == name));
+        match name.split_once('.') {
+            _ if kept => {}
+            None => drop(row.remove(name)),
+            Some((object, name)) => {
+                if let Some(Value::Object(inner)) = row.get_mut(object) {
+                    inner.remove(name);
+                }
+            }
+        }
+    }
+    row
+}
+
 fn fate(payload: &[u8], rules: &Rules, assets: &Assets) -> Fate {
-    let row = match parse(payload) {
+    let whole = match parse(payload) {
         Ok(row) => row,
         Err(reason) => return Fate::Quarantined(reason, None),
     };
-    let at = match check(&row) {
+    let at = match check(&whole) {
         Ok(at) => at,
         Err((reason, field)) => return Fate::Quarantined(reason, field),
     };
     let tenant = &rules.tenants[0];
+    let row = minimised(&whole, tenant);
+    if !tenant.allowed_categories[category_of(&row) as usize] {
+        return Fate::Open(Box::new(Open { record: None, network: None, destinations: Vec::new(), key: String::new(), off: true }));
+    }
     let category = tenant.category(category_of(&row));
     if category.is_some_and(|c| NOW - at > c.window_ms) {
         return Fate::Expired;
@@ -198,7 +221,7 @@ fn fate(payload: &[u8], rules: &Rules, assets: &Assets) -> Fate {
     let destinations: Vec<Destination> =
         tenant.destinations.iter().filter(|d| sends && !opted_out && allowed(d.basis)).map(|d| d.destination).collect();
     let named = full || network || !destinations.is_empty();
-    let twin = Twin { row: &row, at, tenant, assets, full };
+    let twin = Twin { row: &row, whole: &whole, at, tenant, assets, full };
     let with = |anonymous: bool, value: &dyn Fn(&Twin<'_>, &str) -> Value| {
         let ids = if anonymous { Vec::new() } else { twin.identifiers() };
         let (subject, key) = twin.key(&ids);
@@ -217,6 +240,8 @@ fn fate(payload: &[u8], rules: &Rules, assets: &Assets) -> Fate {
 
 struct Twin<'t> {
     row: &'t Map<String, Value>,
+    /// With the fields that are kept out: texts are searched for them, and a phone is read by its country, all the same.
+    whole: &'t Map<String, Value>,
     at: i64,
     tenant: &'t TenantRules,
     assets: &'t Assets,
@@ -231,8 +256,8 @@ fn or_null(text: &str) -> Value {
 impl Twin<'_> {
     fn hints(&self) -> Hints {
         Hints {
-            phone_country: country(text(self.row, "user.phone_country")),
-            country: country(text(self.row, "user.country")),
+            phone_country: country(text(self.whole, "user.phone_country")),
+            country: country(text(self.whole, "user.country")),
             today: Day { year: 2026, month: 9, day: 21 },
         }
     }
@@ -290,12 +315,12 @@ impl Twin<'_> {
             (Hit::City, "user.city"),
             (Hit::City, "user.zip"),
         ] {
-            own.push((hit, text(self.row, path)));
+            own.push((hit, text(self.whole, path)));
         }
-        own.extend(list(self.row, "email").into_iter().map(|v| (Hit::Email, v)));
-        own.extend(list(self.row, "phone").into_iter().map(|v| (Hit::Phone, v)));
-        own.push((Hit::Name, text(self.row, "feedback.author")));
-        own.extend(list(self.row, "external_id").into_iter().map(|v| (Hit::ExternalId, v)));
+        own.extend(list(self.whole, "email").into_iter().map(|v| (Hit::Email, v)));
+        own.extend(list(self.whole, "phone").into_iter().map(|v| (Hit::Phone, v)));
+        own.push((Hit::Name, text(self.whole, "feedback.author")));
+        own.extend(list(self.whole, "external_id").into_iter().map(|v| (Hit::ExternalId, v)));
         for path in [
             "ids.client_id",
             "ids.session_id",
@@ -308,11 +333,11 @@ impl Twin<'_> {
             "order_id",
         ] {
             if path != "event_id" || !self.tenant.clear_event_ids {
-                own.push((Hit::ExternalId, text(self.row, path)));
+                own.push((Hit::ExternalId, text(self.whole, path)));
             }
         }
-        own.push((Hit::Ip, address_of(self.row)));
-        own.push((Hit::DateOfBirth, text(self.row, "user.date_of_birth")));
+        own.push((Hit::Ip, address_of(self.whole)));
+        own.push((Hit::DateOfBirth, text(self.whole, "user.date_of_birth")));
         own.retain(|(hit, v)| v.len() > if *hit == Hit::DateOfBirth { 5 } else { 1 });
         own
     }
@@ -587,6 +612,52 @@ fn the_twin_agrees_with_the_least() {
 #[test]
 fn the_twin_agrees_with_clear_event_ids_and_another_subject() {
     agrees("event_id = 'clear'\nsubject = ['email', 'client_id']\nnetwork = true\n[tenant.windows]\nnetwork = '1d'", 3, 3_000);
+}
+
+#[test]
+fn the_twin_agrees_with_fields_kept_out() {
+    for (seed, minimise) in [
+        (6, "minimise = { fields = ['user.external_id', 'user.phone', 'url', 'custom', 'value', 'feedback.nps', 'user_agent', 'items'] }"),
+        (
+            7,
+            "minimise = { fields = ['user', 'ids.client_id', 'feedback', 'ip', 'order_id', 'user.country'], categories = ['events', 'feedback'] }",
+        ),
+        (8, "minimise = { fields = ['event_id'] }"),
+        (9, "minimise = { categories = ['conversions', 'network'] }"),
+    ] {
+        agrees(&format!("{minimise}\n{ALL_ON}"), seed, 2_000);
+    }
+}
+
+#[test]
+fn what_is_kept_out_reaches_no_record_and_no_destination_and_is_counted() {
+    let minimise = "minimise = { fields = ['user.external_id', 'value', 'currency', 'user_agent', 'ids.fbp', 'custom'] }";
+    let (rules, assets) = (rules(&format!("{minimise}\n{ALL_ON}")), assets());
+    let row = format!(
+        r#"{{"event_id":"e1","event_name":"purchase","event_time":{NOW},"value":9,"currency":"EUR","user":{{"email":["jane@example.com",
+        "j2@example.com"],"phone":"+4915112345678","first_name":"Janina","external_id":"u1"}},"ids":{{"fbp":"fb.1.1.2","gclid":"Cj0secret"}},
+        "ip":"93.184.216.34","user_agent":"Mozilla/5.0","url":"https://shop.example/secretpath?utm_source=s","order_id":"o-77",
+        "items":[{{"id":"sku9"}}],"custom":{{"plan":"gold of Janina"}},"consent":{{"analytics":true,"ads":true,"given_at":{NOW}}}}}"#
+    );
+    let out = transform(&records(&[row]), &rules, &assets, NOW);
+    let sha = |text: &str| <sha2::Sha256 as sha2::Digest>::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let records = written(&rules, &out);
+    let topics: Vec<&str> = records.iter().map(|r| r.topic.as_str()).collect();
+    assert_eq!(topics, ["acme.events", "acme.network", "acme.dest.meta"], "and no conversion for Google: there is no click and no address");
+    for record in &records {
+        let text = String::from_utf8_lossy(&record.value).into_owned();
+        let secrets = ["jane@", "Janina", "93.184", "secretpath", "o-77", "sku9", "Cj0secret", "shop.example", "utm"];
+        let hashed = [sha("jane@example.com"), sha("j2@example.com"), sha("janina"), sha("4915112345678"), sha("+4915112345678")];
+        for secret in secrets.into_iter().map(String::from).chain(hashed) {
+            assert!(!text.contains(&secret), "{secret} in {}", record.topic);
+        }
+        assert_eq!(record.header().2, [pseudonym("external_id", "u1"), pseudonym("fbp", "fb.1.1.2")]);
+    }
+    assert_eq!(records[0].json()["custom"]["plan"], "gold of [name]", "kept out, and still found in a text");
+    assert!(String::from_utf8_lossy(&records[2].value).contains(&sha("u1")));
+    let counted: Vec<(&str, u64)> = out.tallies[0].minimised.iter().map(|(field, n)| (field.name(), *n)).collect();
+    let want = ["user.email", "user.phone", "user.first_name", "ids.gclid", "ip", "url", "order_id", "items"];
+    assert_eq!(counted, want.map(|name| (name, 1)));
 }
 
 fn bytes(rules: &Rules, transformed: &Transformed) -> (Vec<Written>, String) {

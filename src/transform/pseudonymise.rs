@@ -39,6 +39,20 @@ impl Pseudonyms {
         self.epochs[row]
     }
 
+    /// Forgets what `wanted` does not want.
+    pub fn keep(&mut self, wanted: impl Fn(usize, IdentifierType) -> bool) {
+        let mut kept = Vec::with_capacity(self.all.len());
+        for row in 0..self.epochs.len() {
+            let range = self.first[row] as usize..self.first[row + 1] as usize;
+            self.first[row] = kept.len() as u32;
+            kept.extend(self.all[range].iter().filter(|(kind, _)| wanted(row, *kind)));
+        }
+        if let Some(end) = self.first.last_mut() {
+            *end = kept.len() as u32;
+        }
+        self.all = kept;
+    }
+
     /// Appends the row's subject: the first identifier in the tenant's order; else `-` and the event id's pseudonym, so that anonymous
     /// events spread over the partitions and no two are one subject.
     pub fn write_subject(&self, row: usize, tenant: &TenantRules, anonymous: bool, out: &mut Vec<u8>) {

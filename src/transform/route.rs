@@ -173,6 +173,9 @@ pub(crate) fn route_row(head: &RowHead, tenant: &TenantRules, tolerance_ms: i64,
     if now_ms.saturating_sub(head.received_at_ms) > tenant.max_lateness_ms {
         return Route::shut(Closed::Expired);
     }
+    if !tenant.allowed_categories[head.category as usize] {
+        return Route::shut(Closed::Gated(Gate::CategoryOff));
+    }
     let consents = |basis: Basis| consents(basis, &head.consent, head, tenant, tolerance_ms);
     let answer = |purpose, allowed: bool| if allowed { Some(true) } else { head.consent.answer(purpose).filter(|yes| !yes) };
     let age_ms = now_ms.saturating_sub(head.occurred_at_ms);
@@ -199,6 +202,10 @@ pub(crate) fn route_row(head: &RowHead, tenant: &TenantRules, tolerance_ms: i64,
         };
     }
     let sent = matches!(head.category, Category::Events | Category::Conversions);
+    let run_out = |purpose| head.consent.has_run_out(purpose, head.occurred_at_ms, head.received_at_ms, tenant.consent_validity_ms);
+    if category.and_then(|c| c.basis.consent_needed()).is_some_and(run_out) {
+        route.otherwise = Gate::ConsentExpired;
+    }
     if category.is_none() && (!sent || tenant.destinations.is_empty()) {
         route.otherwise = Gate::CategoryOff;
     }

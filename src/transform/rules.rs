@@ -11,6 +11,7 @@ use crate::transform::decode::Programs;
 use crate::transform::destinations::DestinationConfig;
 use crate::transform::forms::Wanted;
 use crate::transform::hash::HmacKey;
+use crate::transform::minimise::Allowed;
 use crate::transform::scrub::{ScrubRules, SpecialTerms};
 
 /// A raw topic.
@@ -53,6 +54,8 @@ pub struct Rules {
     pub special_terms: SpecialTerms,
     /// Forms that the destinations of all tenants want.
     pub wanted: Wanted,
+    /// Whether any tenant keeps fields out.
+    pub minimises: bool,
     /// Version of the rules, as it stands in the header `rules`.
     pub version: String,
 }
@@ -135,6 +138,10 @@ pub struct TenantRules {
     pub forward_denied: bool,
     /// An opt-out of sale sends limited-data-use flags instead of nothing.
     pub limited_data_use: bool,
+    /// Fields that are let in; `None`: all that the schema has.
+    pub fields: Option<Box<Allowed>>,
+    /// By [`Category`]: rows of others become nothing at all.
+    pub allowed_categories: [bool; Category::ALL.len()],
     /// What is taken out of free text.
     pub scrub: ScrubRules,
     /// Rows that speak of a special category are held back.

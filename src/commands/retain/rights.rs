@@ -176,6 +176,8 @@ pub(super) struct Officer<'p> {
     pub(super) stable: WholeReader,
     chain: Chain,
     heads: BTreeMap<String, Head>,
+    /// Everything before this offset of the audit has been read.
+    audit_next: i64,
     pub(super) requests: Requests,
     pub(super) signing: Option<SigningKey>,
     pub(super) partitions: HashMap<String, u32>,
@@ -212,6 +214,7 @@ impl<'p> Officer<'p> {
             stable: WholeReader::connect(&config.kafka, Isolation::Committed)?,
             chain: Chain::new(CHAIN, None),
             heads: BTreeMap::new(),
+            audit_next: 0,
             requests: Requests::default(),
             signing: None,
             partitions: HashMap::new(),
@@ -248,6 +251,26 @@ impl<'p> Officer<'p> {
             Ok(())
         })?;
         self.chain = Chain::new(CHAIN, self.heads.get(CHAIN).cloned());
+        self.audit_next = end;
+        Ok(())
+    }
+
+    /// Takes in what other writers told the audit since, so that the next checkpoint covers their chains too.
+    fn hear(&mut self) -> Result<(), Fault> {
+        let topic = &self.config.topics.audit;
+        let (low, end) = self.stable.bounds(topic, 0)?;
+        let from = self.audit_next.max(low);
+        let (heads, unsigned) = (&mut self.heads, &mut self.unsigned);
+        self.stable.read(topic, &[(0, from, end)], |seen| {
+            if seen.key != CHAIN.as_bytes()
+                && let Ok((entry, _, hash)) = read(seen.value.unwrap_or_default())
+            {
+                *unsigned = true;
+                heads.insert(entry.chain, Head { n: entry.n, hash });
+            }
+            Ok(())
+        })?;
+        self.audit_next = end.max(from);
         Ok(())
     }
 
@@ -263,6 +286,7 @@ impl<'p> Officer<'p> {
         self.end_tenants()?;
         self.forget()?;
         self.warn_of_deadlines()?;
+        self.hear()?;
         let now_ms = clock::now_ms();
         // What a hold keeps, and what has time until its deadline, is not waited for.
         let begun = Terminations::build(&self.in_force).begun(now_ms);
@@ -288,6 +312,7 @@ impl<'p> Officer<'p> {
             let tenant_known =
                 d.tenant == crate::model::directive::ALL_TENANTS || self.config.tenant.iter().any(|t| t.id.as_str() == d.tenant);
             let ends = matches!(&d.order, Order::Restrict { lifted: true, .. } | Order::Hold { released: true, .. });
+            let incident = matches!(d.order, Order::Hold { incident: true, .. });
             let what = What::Directive {
                 kind: d.order.kind().into(),
                 offset: standing.offset,
@@ -297,10 +322,14 @@ impl<'p> Officer<'p> {
                 given_by: d.actor.clone(),
                 pseudonyms: d.order.pseudonyms().len(),
                 ends,
+                incident,
             };
-            let notice = match &d.order {
-                Order::Hold { .. } => Some(if ends { "hold_released" } else { "hold_set" }),
-                Order::Terminate { .. } => Some("terminated"),
+            let notice = match (&d.order, incident, ends) {
+                (Order::Hold { .. }, false, false) => Some("hold_set"),
+                (Order::Hold { .. }, false, true) => Some("hold_released"),
+                (Order::Hold { .. }, true, false) => Some("incident_hold_set"),
+                (Order::Hold { .. }, true, true) => Some("incident_hold_released"),
+                (Order::Terminate { .. }, ..) => Some("terminated"),
                 _ => None,
             };
             let notice = notice.filter(|_| tenant_known).map(|n| (d.tenant.clone(), d.id.clone(), n));
@@ -316,6 +345,7 @@ impl<'p> Officer<'p> {
                 given_by: String::new(),
                 pseudonyms: 0,
                 ends: false,
+                incident: false,
             };
             news.push((refused.offset, (String::new(), refused.id.iter().cloned().collect(), what), None));
         }

@@ -242,6 +242,9 @@ impl Committer {
             ];
             metrics::counter!("lethe_destination_fields_dropped_total", &labels).increment(*n);
         }
+        for (field, n) in &tally.minimised {
+            metrics::counter!("lethe_fields_minimised_total", "tenant" => label.to_owned(), "field" => field.name()).increment(*n);
+        }
         for (kind, n) in &tally.scrubbed {
             metrics::counter!("lethe_scrubbed_total", "tenant" => label.to_owned(), "kind" => *kind).increment(*n);
         }

@@ -207,6 +207,7 @@ mod tests {
             reason: "case".into(),
             until_ms: T,
             released: false,
+            incident: false,
         };
         let g = gates(vec![(T, Order::Erase { pseudonyms: who() }), (T, hold)]);
         assert_eq!((fate(&g, T), shut(&g, T, None)), (Fate::Leave, Some("erased")));

@@ -117,6 +117,23 @@ pub fn lower(bootstrap: &str, topic: &str, settings: &[(&str, &str)]) {
     }
 }
 
+/// The names of all topics.
+#[track_caller]
+pub fn topics(bootstrap: &str) -> Vec<String> {
+    let consumer: BaseConsumer = client(bootstrap).create().expect("a consumer");
+    let metadata = consumer.fetch_metadata(None, Duration::from_secs(30)).expect("the broker answers");
+    metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()
+}
+
+/// A setting of a topic as it is in force.
+#[track_caller]
+pub fn setting(bootstrap: &str, topic: &str, name: &str) -> String {
+    let resource = rdkafka::admin::ResourceSpecifier::Topic(topic);
+    let described = block_on(admin(bootstrap).describe_configs([&resource], &AdminOptions::new())).expect("the broker answers");
+    let mut entries = described.into_iter().flat_map(|r| r.expect("the topic is there").entries);
+    entries.find(|e| e.name == name).and_then(|e| e.value).unwrap_or_else(|| panic!("{topic} has no setting {name}"))
+}
+
 /// Deletes a topic and waits until it is not listed any more.
 #[track_caller]
 pub fn delete_topic(bootstrap: &str, name: &str) {

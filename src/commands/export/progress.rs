@@ -1,0 +1,54 @@
+//! A bar on the terminal while an export is read; where standard error is no terminal, nothing.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// The bar. Removed when dropped.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    waiting: u64,
+}
+
+/// Records between two steps of the bar: drawing must cost nothing beside reading.
+const STEP: u64 = 1_000;
+
+impl Progress {
+    /// Begins. `records`: how many are to be read, as far as offsets tell.
+    pub(super) fn begin(records: u64) -> Self {
+        // Draws to standard error, and not at all where that is no terminal.
+        let bar = ProgressBar::new(records);
+        if let Ok(style) = ProgressStyle::with_template("{msg:20} {wide_bar} {human_pos}/{human_len} records, {per_sec}, {eta} left") {
+            bar.set_style(style);
+        }
+        Progress { bar, waiting: 0 }
+    }
+
+    /// Tells what is being read.
+    pub(super) fn say(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+    }
+
+    /// One record was read.
+    pub(super) fn step(&mut self) {
+        self.waiting += 1;
+        if self.waiting == STEP {
+            self.bar.inc(std::mem::take(&mut self.waiting));
+        }
+    }
+
+    /// More is to be read than was thought.
+    pub(super) fn add(&self, records: u64) {
+        self.bar.inc_length(records);
+    }
+
+    /// Where the bar must be by now, whatever gaps the offsets had.
+    pub(super) fn at(&mut self, records: u64) {
+        self.waiting = 0;
+        self.bar.set_position(records);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
