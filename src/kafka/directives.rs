@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How long records may be missing at the end before the topic is read anew.
 const READ_AGAIN: Duration = Duration::from_secs(1);
+/// Pause before the brokers are asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// What a committed offset's metadata says: `lethe1 directives=<next offset> epoch=<newest key epoch>`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,6 +115,18 @@ impl DirectiveReader {
             }
         }
         Ok(changed)
+    }
+
+    /// The same for the first time: one broker of several that is away is no reason not to begin. Errors: nobody answers for long.
+    pub fn catch_up_first(&self, in_force: &mut InForce) -> Result<bool, Fault> {
+        let until = Instant::now() + REQUEST_TIMEOUT;
+        loop {
+            match self.catch_up(in_force) {
+                Err(Fault::Retry(cause)) if Instant::now() < until => tracing::debug!(cause, "directives are asked for again"),
+                done => return done,
+            }
+            std::thread::sleep(ASK_AGAIN);
+        }
     }
 
     /// Begins to read anew at `in_force.next_offset`. The end of the partition, told to a reading that began after `end` was asked for, is `end`

@@ -172,7 +172,7 @@ impl<'c> Retain<'c> {
         let producer = TransactionalProducer::connect(&config.kafka, &id)?;
         let directives = DirectiveReader::connect(&config.kafka, &config.topics.directives)?;
         let mut in_force = InForce::default();
-        directives.catch_up(&mut in_force)?;
+        directives.catch_up_first(&mut in_force)?;
         Ok(Retain {
             labels: TenantLabels::new(config.tenant.iter().map(|t| t.id.as_str())),
             readback: ReadBack::connect(&config.kafka)?,

@@ -26,7 +26,7 @@ impl Follower {
     pub(super) fn connect(config: &Config, rules: &Rules) -> Result<Self, Failure> {
         let reader = DirectiveReader::connect(&config.kafka, &config.topics.directives)?;
         let mut in_force = InForce::default();
-        reader.catch_up(&mut in_force)?;
+        reader.catch_up_first(&mut in_force)?;
         let taken_in = Arc::new(AtomicI64::new(in_force.next_offset));
         let gates = RwLock::new(Arc::new(Gates::build(&in_force, rules)));
         Ok(Follower { reader: Mutex::new(reader), in_force: RwLock::new(in_force), gates, version: AtomicU64::new(0), taken_in })

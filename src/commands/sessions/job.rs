@@ -78,7 +78,7 @@ impl<'c> Job<'c> {
         let producer = TransactionalProducer::connect(&config.kafka, &id)?;
         let directives = DirectiveReader::connect(&config.kafka, &config.topics.directives)?;
         let mut in_force = InForce::default();
-        directives.catch_up(&mut in_force)?;
+        directives.catch_up_first(&mut in_force)?;
         let prefix = |schema| single_object_prefix(schema).map_err(|e| Failure::Failed(e.to_string()));
         let places = sources.iter().enumerate().flat_map(|(i, s)| (0..s.partitions).map(move |p| (i as u16, p as i32)));
         let ends = places.map(|place| Ok((place, consumer.watermarks(place)?.1))).collect::<Result<Vec<_>, Fault>>()?;
