@@ -318,9 +318,14 @@ impl RawConsumer {
     /// Goes back to what is committed, or to the beginning. Errors: the brokers do not answer.
     pub fn rewind(&self, places: &[Place]) -> Result<(), Fault> {
         let committed = self.committed(places)?;
-        let mut list = TopicPartitionList::with_capacity(places.len());
-        for place in places {
-            let offset = committed.get(place).map_or(Offset::Beginning, |(o, _)| Offset::Offset(*o));
+        self.seek(places.iter().map(|place| (*place, committed.get(place).map(|(offset, _)| *offset))))
+    }
+
+    /// Goes to an offset of each of these partitions, or to its beginning. Errors: the brokers do not answer.
+    pub fn seek(&self, places: impl Iterator<Item = (Place, Option<i64>)>) -> Result<(), Fault> {
+        let mut list = TopicPartitionList::new();
+        for (place, offset) in places {
+            let offset = offset.map_or(Offset::Beginning, Offset::Offset);
             list.add_partition_offset(self.source(place.0), place.1, offset).map_err(|e| Fault::of_request("rewind", &e))?;
         }
         let sought = self.consumer.seek_partitions(list, REQUEST_TIMEOUT).map_err(|e| Fault::Retry(format!("rewind: {e}")))?;

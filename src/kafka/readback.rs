@@ -93,6 +93,14 @@ impl ReadBack {
         places.iter().map(end).collect::<Option<_>>().ok_or_else(|| Fault::Retry("ends of partitions: not all of them answered".into()))
     }
 
+    /// Which broker leads each partition; those without a leader are left out. Errors: the brokers do not answer.
+    pub fn leaders(&self) -> Result<HashMap<(String, i32), i32>, Fault> {
+        let metadata = self.consumer.fetch_metadata(None, REQUEST_TIMEOUT).map_err(|e| Fault::Retry(format!("leaders: {e}")))?;
+        let partitions =
+            metadata.topics().iter().flat_map(|t| t.partitions().iter().map(move |p| ((t.name().to_owned(), p.id()), p.leader())));
+        Ok(partitions.filter(|(_, leader)| *leader >= 0).collect())
+    }
+
     /// The first tombstone, roll records aside, in `from..until` of a partition. Errors: the brokers do not answer in time.
     pub fn first_tombstone(&self, topic: &str, partition: i32, from: i64, until: i64) -> Result<Option<Left>, Fault> {
         let mut found = None;

@@ -12,6 +12,8 @@ use crate::model::time::SECOND_MS;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
+/// How often leaders are asked for. Units: ms.
+const LEADERS_EVERY_MS: i64 = 10 * SECOND_MS;
 /// How often one overdue partition is logged. Units: ms.
 const COMPLAIN_EVERY_MS: i64 = 60 * SECOND_MS;
 
@@ -32,7 +34,7 @@ impl Retain<'_> {
         let begun = Instant::now();
         let places: Vec<Place> = self.partitions.keys().copied().collect();
         let ends = self.consumer.ends(&places)?;
-        let oldest = self.oldest()?;
+        let oldest = self.oldest(now_ms)?;
         let positions = self.consumer.positions();
         let mut figures: BTreeMap<u16, Figures> = BTreeMap::new();
         let (mut rolls, mut saves) = (Vec::new(), Vec::new());
@@ -70,10 +72,21 @@ impl Retain<'_> {
 
     /// The first record of every partition, uncommitted ones included. Partitions that stand as they stood are not read again: with nothing due, a
     /// look is two requests to each broker.
-    fn oldest(&mut self) -> Result<HashMap<Place, Left>, Fault> {
+    fn oldest(&mut self, now_ms: i64) -> Result<HashMap<Place, Left>, Fault> {
         // What an open transaction wrote counts as written: hanging, it must show.
         let names: Vec<(&str, i32)> = self.partitions.keys().map(|p| (self.governed[usize::from(p.0)].topic.as_str(), p.1)).collect();
         let ends: HashMap<Place, i64> = self.partitions.keys().copied().zip(self.readback.ends(&names)?).collect();
+        if now_ms - self.led.0 >= LEADERS_EVERY_MS {
+            // A new leader may hold what the one before it had cleaned.
+            let leaders = self.readback.leaders()?;
+            for (place, state) in &mut self.partitions {
+                let at = (self.governed[usize::from(place.0)].topic.clone(), place.1);
+                if leaders.get(&at) != self.led.1.get(&at) {
+                    state.seen = None;
+                }
+            }
+            self.led = (now_ms, leaders);
+        }
         let mut by_topic: BTreeMap<u16, Vec<(i32, i64)>> = BTreeMap::new();
         let mut found = HashMap::new();
         for (place, state) in &self.partitions {
@@ -130,13 +143,31 @@ impl Retain<'_> {
         }
         let left = self.readback.first_tombstone(&governed.topic, place.1, pending.from, pending.until)?;
         match &left {
-            Some(left) => pending.from = left.offset,
+            Some(left) => (pending.from, state.read_again) = (left.offset, false),
             None if !state.behind => {
-                (state.pending, state.pending_bytes, state.unsaved) = (None, 0, true);
+                (state.pending, state.pending_bytes, state.unsaved, state.read_again) = (None, 0, true, false);
             }
             None => pending.from = pending.until,
         }
+        if left.is_none() && state.behind && !state.read_again {
+            self.read_again(place, oldest)?;
+        }
         Ok(left)
+    }
+
+    /// The tombstones are gone and something is left that they were for: a replica that was away for longer than tombstones last has come back with it,
+    /// and leads. The cursor goes back to it and writes them again. (Of an aborted transaction's records it sees nothing: they wait for the cleaner.)
+    fn read_again(&mut self, place: Place, oldest: Option<&Left>) -> Result<(), Fault> {
+        let (Some(state), Some(left)) = (self.partitions.get_mut(&place), oldest) else { return Ok(()) };
+        tracing::warn!(
+            topic = self.governed[usize::from(place.0)].topic,
+            partition = place.1,
+            "records are back, or left over; read again"
+        );
+        self.consumer.seek(std::iter::once((place, Some(left.offset))))?;
+        self.consumer.resume(&[place])?;
+        (state.parked, state.next, state.read_again, state.at_end) = (None, left.offset, true, false);
+        Ok(())
     }
 
     fn publish(&self, figures: &BTreeMap<u16, Figures>, now_ms: i64) {

@@ -41,7 +41,7 @@ use crate::ops::metrics::TenantLabels;
 use partition::PartitionState;
 pub(super) use partition::read_pending;
 use rights::Duty;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -74,6 +74,8 @@ struct Retain<'c> {
     taken_in: Arc<AtomicI64>,
     partitions: BTreeMap<Place, PartitionState>,
     looked_at_ms: i64,
+    /// Which broker led each partition, and when that was asked.
+    led: (i64, HashMap<(String, i32), i32>),
     trimmer: Option<Trimmer<'c>>,
     stop: Arc<AtomicBool>,
 }
@@ -179,6 +181,7 @@ impl<'c> Retain<'c> {
             trimmer: Trimmer::connect(config)?,
             partitions: BTreeMap::new(),
             looked_at_ms: 0,
+            led: (0, HashMap::new()),
             producer: Some(producer),
             seen_generation: 0,
             config,

@@ -28,6 +28,8 @@ pub(super) struct PartitionState {
     pub pending: Option<Pending>,
     /// Something is left behind the cursor.
     pub behind: bool,
+    /// What was left behind the cursor when its tombstones were gone has been read again.
+    pub read_again: bool,
     /// A hold keeps something of the tenant.
     pub kept: bool,
     /// Values whose tombstones are written and not yet seen gone. Units: bytes.
