@@ -8,7 +8,7 @@ use crate::support::kafka;
 use crate::support::moments::Moments;
 use crate::support::proxy::{Api, Meddle};
 use crate::support::scene::Scene;
-use crate::support::wait::{eventually, eventually_within, heavy};
+use crate::support::wait::{PATIENCE, eventually, eventually_within, heavy};
 use lethe::faults::Step;
 use std::time::Duration;
 
@@ -41,7 +41,8 @@ pub fn answers_lost(ground: &Ground, moments: &mut Moments) -> Shown {
         // Longer than a call may take: what the broker did is unknown, and a new producer has to settle it.
         meddle(Api::EndTxn, 2, Meddle::DelayAnswer(Duration::from_secs(25)));
     }
-    eventually("everything to have gone wrong", || {
+    // Some of it costs a new producer, or the timeout of a transaction.
+    eventually_within(2 * PATIENCE, "everything to have gone wrong", || {
         scene.produce(300);
         (proxy.meddled() - before == rules).then_some(())
     });

@@ -305,7 +305,16 @@ pub const TABLE: &[Fault] = &[
         done: "three brokers: the leader goes away with values that the others expire meanwhile, comes back past `delete.retention.ms`, and leads again",
         invariants: &[5],
         how: How::Here { run: brokers::comes_back_and_leads, quick: 0, whole: 1 },
-        found: &[("all that had been expired meanwhile was there again, and nothing looked for it", "not mended")],
+        found: &[
+            (
+                "all that had been expired meanwhile was there again, and nothing looked for it",
+                "retain: what comes back with a replica that was away for too long is expired again",
+            ),
+            (
+                "retain ended at its start while one of three brokers was away",
+                "kafka: one broker of several that is away keeps no process from beginning",
+            ),
+        ],
     },
     Fault {
         name: "output_larger_than_taken",
