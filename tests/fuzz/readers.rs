@@ -102,8 +102,8 @@ pub fn url(input: &[u8], _: &mut Told) {
     let mut once = Vec::new();
     if page::destination_url(&text, &["gclid", "fbclid"], &mut once).is_some() {
         let once = String::from_utf8(once).unwrap();
-        if once.len() > 16 << 10 {
-            return; // percent-encoding made it longer than what is read
+        if input.len() > 600 {
+            return; // what percent-encoding makes three times as long may be cut, and a segment that is cut may look like something else
         }
         let mut twice = Vec::new();
         assert!(page::destination_url(&once, &["gclid", "fbclid"], &mut twice).is_some(), "a reduced URL is none");
