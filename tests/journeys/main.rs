@@ -46,6 +46,7 @@ mod retain_keeps_pace;
 mod retain_meets_the_odd;
 mod retain_survives;
 mod rights;
+mod rights_at_scale;
 mod rights_missing;
 mod rights_races;
 mod rights_terminate;

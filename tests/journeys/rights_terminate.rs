@@ -104,13 +104,10 @@ fn a_terminated_tenant_is_gone_by_its_deadline_and_others_go_on() {
     assert_eq!(case.call(&["terminate", "--tenant", &case.leaving]).assert_done().request(), request);
     drop(retain.kill());
     assert_eq!(case.call(&["terminate", "--tenant", &case.leaving, "--deadline", "1s"]).assert_done().request(), request);
-    for _ in 0..3 {
-        let retain = case.journey.lethe(&case.config).args(["retain"]).start();
-        eventually("something to be deleted", || {
-            let state = case.status(&request)["state"].as_str().unwrap().to_owned();
-            (["sweeping", "awaiting_cleaner", "certified"].contains(&state.as_str())).then_some(())
-        });
-        drop(retain.kill());
+    for step in ["topics_deleted", "keys_destroyed", "certifying"] {
+        let mut retain = case.journey.lethe(&case.config).args(["retain"]).faulty(&format!("{step}:1:kill")).start();
+        eventually(&format!("the kill at {step}"), || (!retain.is_running()).then_some(()));
+        assert_ne!(case.status(&request)["state"], "certified", "killed at {step}");
     }
     let retain = case.journey.lethe(&case.config).args(["retain"]).start();
     eventually("the certificate", || (case.status(&request)["state"] == "certified").then_some(()));
