@@ -213,6 +213,8 @@ pub fn consumer(config: &KafkaConfig, group: &str) -> Result<ClientConfig, Fault
 pub fn transactional(config: &KafkaConfig, id: &str) -> Result<ClientConfig, Fault> {
     let mut c = producer(config)?;
     c.set("transactional.id", id).set("transaction.timeout.ms", config.transaction_timeout_ms.to_string());
+    // The commit says whether all was delivered: only what was not needs a report.
+    c.set("delivery.report.only.error", "true");
     // A record may not wait longer than its transaction lives.
     c.set("message.timeout.ms", config.transaction_timeout_ms.to_string());
     Ok(c)

@@ -168,23 +168,32 @@ impl RawConsumer {
 
     /// Takes one record, waiting for at most `wait`. `next` learns where each partition goes on. Units: `now_ms` stands in for a receipt
     /// that the broker does not tell. Errors: see [`Fault`].
-    pub fn poll(&self, wait: Duration, now_ms: i64, records: &mut RawRecords, next: &mut BTreeMap<Place, i64>) -> Result<Polled, Fault> {
+    pub fn poll(
+        &self,
+        wait: Duration,
+        now_ms: impl Fn() -> i64,
+        records: &mut RawRecords,
+        next: &mut BTreeMap<Place, i64>,
+    ) -> Result<Polled, Fault> {
         let message = match self.consumer.poll(wait) {
             None => return Ok(Polled::Nothing),
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Polled::Passed),
             Some(Err(e)) => return Err(self.consume_fault(&e)),
             Some(Ok(message)) => message,
         };
-        let Some(source) = self.index.get(message.topic()) else { return Ok(Polled::Passed) };
-        next.insert((*source, message.partition()), message.offset() + 1);
+        let topic = message.topic();
+        // Records come in runs of one partition.
+        let newest = records.rows.last().map(|row| row.source).filter(|source| self.source(*source) == topic);
+        let Some(source) = newest.or_else(|| self.index.get(topic).copied()) else { return Ok(Polled::Passed) };
+        next.insert((source, message.partition()), message.offset() + 1);
         if message.payload().is_none() && message.key() == Some(ROLL_KEY) {
             return Ok(Polled::Passed);
         }
         let received_at_ms = match message.timestamp() {
             Timestamp::LogAppendTime(ms) | Timestamp::CreateTime(ms) if ms >= 0 => ms,
-            _ => now_ms,
+            _ => now_ms(),
         };
-        records.push(*source, message.partition(), message.offset(), received_at_ms, message.payload().unwrap_or_default());
+        records.push(source, message.partition(), message.offset(), received_at_ms, message.payload().unwrap_or_default());
         Ok(Polled::Record)
     }
 

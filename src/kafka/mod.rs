@@ -5,6 +5,7 @@ pub mod consumer;
 pub mod directives;
 pub mod ends;
 pub mod mock;
+mod native;
 pub mod peek;
 pub mod permissions;
 pub mod probe;

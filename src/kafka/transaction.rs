@@ -2,16 +2,18 @@
 
 use super::client::{self, Fault};
 use super::consumer::Membership;
+use super::native::{self, Parts, Topic};
 use crate::config::kafka::KafkaConfig;
 use crate::faults::{self, Step};
 use crate::model::record::{OutputChunk, OutputRecord};
 use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::sync::Mutex;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long one blocking call of a transaction may take before its outcome counts as unknown.
@@ -84,6 +86,8 @@ pub struct NextOffset {
 
 /// A producer with a transactional id.
 pub struct TransactionalProducer {
+    /// By name. They are released before the producer is: fields are dropped in this order.
+    topics: Mutex<HashMap<String, Arc<Topic>>>,
     producer: ThreadedProducer<Deliveries, NoCustomPartitioner>,
 }
 
@@ -98,7 +102,7 @@ impl TransactionalProducer {
         let end = Instant::now() + Duration::from_secs(60);
         loop {
             match producer.init_transactions(CALL_TIMEOUT) {
-                Ok(()) => return Ok(TransactionalProducer { producer }),
+                Ok(()) => return Ok(TransactionalProducer { topics: Mutex::default(), producer }),
                 Err(KafkaError::Transaction(e)) if e.is_retriable() && Instant::now() < end => {
                     std::thread::sleep(Duration::from_millis(100));
                 }
@@ -116,7 +120,7 @@ impl TransactionalProducer {
         }
         self.producer.begin_transaction().map_err(|e| Fault::of_transaction("begin transaction", &e))?;
         faults::reached(Step::Begun);
-        Ok(Transaction { producer: &self.producer, open: true })
+        Ok(Transaction { producer: &self.producer, topics: &self.topics, open: true })
     }
 }
 
@@ -124,6 +128,7 @@ impl TransactionalProducer {
 #[must_use]
 pub struct Transaction<'p> {
     producer: &'p ThreadedProducer<Deliveries, NoCustomPartitioner>,
+    topics: &'p Mutex<HashMap<String, Arc<Topic>>>,
     open: bool,
 }
 
@@ -137,24 +142,24 @@ impl Transaction<'_> {
         wanted: impl Fn(&OutputRecord) -> bool,
         place: impl Fn(&OutputRecord) -> (&'t str, u32),
     ) -> Result<(), Fault> {
+        let mut topics: Vec<Option<Arc<Topic>>> = Vec::new();
         for record in chunk.records.iter().filter(|r| wanted(r)) {
-            let (topic, partitions) = place(record);
-            let mut base: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).payload(record.value.of(&chunk.arena));
-            if !record.key.is_empty() {
-                base = base.key(record.key.of(&chunk.arena));
+            let (name, partitions) = place(record);
+            let index = usize::from(record.topic.0);
+            if topics.len() <= index {
+                topics.resize(index + 1, None);
             }
-            if let Some(hash) = record.partition_hash {
-                base = base.partition((hash % partitions.max(1)) as i32);
-            }
+            let topic = match &mut topics[index] {
+                Some(topic) => &*topic,
+                none => none.insert(self.topic(name)?),
+            };
+            let parts = Parts {
+                partition: record.partition_hash.map(|hash| (hash % partitions.max(1)) as i32),
+                key: record.key.of(&chunk.arena),
+                value: Some(record.value.of(&chunk.arena)),
+            };
             let headers = &chunk.headers[record.headers.0 as usize..record.headers.1 as usize];
-            if !headers.is_empty() {
-                let mut owned = OwnedHeaders::new_with_capacity(headers.len());
-                for (name, value) in headers {
-                    owned = owned.insert(Header { key: name.as_str(), value: Some(value.of(&chunk.arena)) });
-                }
-                base = base.headers(owned);
-            }
-            self.send(base)?;
+            self.send(topic, &parts, || headers.iter().map(|(name, value)| (name.as_str(), value.of(&chunk.arena))))?;
         }
         faults::reached(Step::Producing);
         Ok(())
@@ -164,40 +169,44 @@ impl Transaction<'_> {
     ///
     /// Errors: as [`Transaction::produce`].
     pub fn tombstone(&self, topic: &str, partition: i32, key: &[u8], header: Option<&[u8]>) -> Result<(), Fault> {
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(partition).key(key);
-        if let Some(value) = header {
-            let name = crate::model::header::NAME;
-            record = record.headers(OwnedHeaders::new_with_capacity(1).insert(Header { key: name, value: Some(value) }));
-        }
-        self.send(record)?;
+        let parts = Parts { partition: Some(partition), key, value: None };
+        let header = header.map(|value| (crate::model::header::NAME, value));
+        self.send(&*self.topic(topic)?, &parts, || header.into_iter())?;
         faults::reached(Step::Producing);
         Ok(())
     }
 
     /// Produces a plain record. `partition`: none leaves it to the key. Errors: as [`Transaction::produce`].
     pub fn put(&self, topic: &str, partition: Option<i32>, key: &[u8], value: &[u8]) -> Result<(), Fault> {
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).key(key).payload(value);
-        if let Some(partition) = partition {
-            record = record.partition(partition);
-        }
-        self.send(record)
+        self.send(&*self.topic(topic)?, &Parts { partition, key, value: Some(value) }, std::iter::empty)
     }
 
-    /// Produces any record by its parts.
-    ///
-    /// Errors: as [`Transaction::produce`].
-    pub fn send(&self, mut record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Fault> {
+    fn topic(&self, name: &str) -> Result<Arc<Topic>, Fault> {
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(topic) = topics.get(name) {
+            return Ok(Arc::clone(topic));
+        }
+        let topic =
+            Topic::open(self.producer, name).ok_or_else(|| Fault::Topic(format!("produce to {name}: librdkafka refuses the name")))?;
+        let topic = Arc::new(topic);
+        topics.insert(name.to_owned(), Arc::clone(&topic));
+        Ok(topic)
+    }
+
+    /// Hands over one record, waiting for room.
+    fn send<'h, H: ExactSizeIterator<Item = (&'h str, &'h [u8])>>(
+        &self,
+        topic: &Topic,
+        parts: &Parts<'_>,
+        headers: impl Fn() -> H,
+    ) -> Result<(), Fault> {
         loop {
-            match self.producer.send(record) {
+            match native::produce(self.producer, topic, parts, headers()) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
-                    std::thread::sleep(ROOM_WAIT);
-                }
-                Err((error, back)) => {
-                    let text = format!("produce to {}: {error}", back.topic);
-                    let topic_fault = error.rdkafka_error_code().is_some_and(client::is_topic_fault);
-                    return Err(if topic_fault { Fault::Topic(text) } else { Fault::Abort(text) });
+                Err(RDKafkaErrorCode::QueueFull) => std::thread::sleep(ROOM_WAIT),
+                Err(code) => {
+                    let text = format!("produce to {}: {}", topic.name(), KafkaError::MessageProduction(code));
+                    return Err(if client::is_topic_fault(code) { Fault::Topic(text) } else { Fault::Abort(text) });
                 }
             }
         }

@@ -5,7 +5,7 @@ use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, Membership, Place, Polled, RawConsumer};
 use crate::model::record::RawRecords;
 use crate::ops::clock;
-use crossbeam_channel::{SendTimeoutError, Sender};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(50);
 /// How often idle partitions are looked at.
 const IDLE_LOOK: Duration = Duration::from_millis(500);
+/// How often a stream of records is interrupted by a look at the clock. Units: records.
+const CLOCK_EVERY: usize = 64;
 /// Pause before the brokers are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// Directives that arrive within so long are taken in together: each time everything prepared is void, and work must go on between them.
@@ -25,6 +27,8 @@ pub(super) struct Collector {
     consumer: Arc<RawConsumer>,
     generation: Arc<Generation>,
     to: Sender<Collected>,
+    /// Records that were transformed, for their memory.
+    spent: Receiver<RawRecords>,
     seen: u64,
     seen_directives: u64,
     began: Instant,
@@ -38,6 +42,9 @@ pub(super) struct Collector {
     records: RawRecords,
     next: BTreeMap<Place, i64>,
     first_at: Option<Instant>,
+    /// Whether the last poll gave a record: then the clock is read only every [`CLOCK_EVERY`] records.
+    flowing: bool,
+    wait: Duration,
     last_idle_look: Instant,
     limits: HashMap<u16, Limit>,
 }
@@ -75,12 +82,19 @@ impl Limit {
 }
 
 impl Collector {
-    pub(super) fn new(job: Arc<Job>, consumer: Arc<RawConsumer>, generation: Arc<Generation>, to: Sender<Collected>) -> Self {
+    pub(super) fn new(
+        job: Arc<Job>,
+        consumer: Arc<RawConsumer>,
+        generation: Arc<Generation>,
+        to: Sender<Collected>,
+        spent: Receiver<RawRecords>,
+    ) -> Self {
         Collector {
             job,
             consumer,
             generation,
             to,
+            spent,
             seen: u64::MAX,
             seen_directives: 0,
             began: Instant::now(),
@@ -92,6 +106,8 @@ impl Collector {
             records: RawRecords::default(),
             next: BTreeMap::new(),
             first_at: None,
+            flowing: false,
+            wait: POLL,
             last_idle_look: Instant::now(),
             limits: HashMap::new(),
         }
@@ -236,8 +252,10 @@ impl Collector {
             let run = &self.job.config.run;
             (run.batch_events, run.batch_bytes, run.batch_wait)
         };
-        let wait = self.first_at.map_or(POLL, |first| batch_wait.saturating_sub(first.elapsed()).min(POLL));
-        let polled = match self.consumer.poll(wait, clock::now_ms(), &mut self.records, &mut self.next) {
+        if self.is_time_to_look() {
+            self.wait = self.first_at.map_or(POLL, |first| batch_wait.saturating_sub(first.elapsed()).min(POLL));
+        }
+        let polled = match self.consumer.poll(self.wait, clock::now_ms, &mut self.records, &mut self.next) {
             Ok(polled) => polled,
             Err(Fault::Retry(text)) => {
                 tracing::warn!(cause = %text, "reading goes on");
@@ -253,16 +271,21 @@ impl Collector {
         if self.generation.current() != self.seen {
             return Ok(());
         }
-        if let Polled::Record = polled {
+        self.flowing = matches!(polled, Polled::Record);
+        if self.flowing {
             self.first_at.get_or_insert_with(Instant::now);
             self.count_against_limit()?;
         }
         let full = self.records.rows.len() >= batch_events || self.records.bytes.len() >= batch_bytes;
-        let ripe = self.first_at.is_some_and(|first| first.elapsed() >= batch_wait);
+        let ripe = self.is_time_to_look() && self.first_at.is_some_and(|first| first.elapsed() >= batch_wait);
         if full || ripe {
             self.send_batch();
         }
         Ok(())
+    }
+
+    fn is_time_to_look(&self) -> bool {
+        !self.flowing || self.records.rows.len().is_multiple_of(CLOCK_EVERY)
     }
 
     fn count_against_limit(&mut self) -> Result<(), Fault> {
@@ -275,7 +298,9 @@ impl Collector {
     }
 
     fn send_batch(&mut self) {
-        let mut records = std::mem::take(&mut self.records);
+        let mut next_records = self.spent.try_recv().unwrap_or_default();
+        next_records.clear();
+        let mut records = std::mem::replace(&mut self.records, next_records);
         let next = std::mem::take(&mut self.next);
         self.first_at = None;
         if self.job.rules.tenants.len() > 1 {
@@ -283,8 +308,10 @@ impl Collector {
             records.rows.sort_by_key(|r| r.source);
         }
         self.sent.extend(next.iter().map(|(p, o)| (*p, *o)));
-        self.records.bytes.reserve(records.bytes.len());
-        self.records.rows.reserve(records.rows.len());
+        if self.records.bytes.capacity() == 0 {
+            self.records.bytes.reserve(records.bytes.len());
+            self.records.rows.reserve(records.rows.len());
+        }
         self.send(records, next);
     }
 

@@ -335,14 +335,16 @@ fn start_worker(job: &Arc<Job>, worker: u16) -> Result<(Arc<RawConsumer>, [JoinH
     let names: Vec<String> = job.rules.sources.iter().map(|s| s.topic.clone()).collect();
     let consumer = Arc::new(RawConsumer::connect(&job.config.kafka, &job.config.run.group, &names, Arc::clone(&generation))?);
     let (to_transform, from_collect) = bounded::<Collected>(0);
-    let (to_commit, from_transform) = bounded::<Prepared>(0);
-    let collector = collect::Collector::new(Arc::clone(job), Arc::clone(&consumer), Arc::clone(&generation), to_transform);
+    // One batch may wait here: the line goes on while the brokers take the one before.
+    let (to_commit, from_transform) = bounded::<Prepared>(1);
+    let (spent, reused) = bounded::<RawRecords>(2);
+    let collector = collect::Collector::new(Arc::clone(job), Arc::clone(&consumer), Arc::clone(&generation), to_transform, reused);
     let committer = commit::Committer::new(Arc::clone(job), Arc::clone(&consumer), Arc::clone(&generation), worker);
     let line = Arc::clone(job);
     let stages = [
         spawn(job, "collect", move || collector.run())?,
         spawn(job, "transform", move || {
-            transform_all(&line, &generation, &from_collect, &to_commit);
+            transform_all(&line, &generation, &from_collect, &to_commit, &spent);
             Ok(())
         })?,
         spawn(job, "commit", move || committer.run(&from_transform))?,
@@ -360,7 +362,7 @@ fn spawn(job: &Arc<Job>, name: &str, work: impl FnOnce() -> Result<(), Fault> + 
     std::thread::Builder::new().name(name.into()).spawn(body).map_err(|e| Failure::Failed(format!("cannot start a thread: {e}")))
 }
 
-fn transform_all(job: &Job, generation: &Generation, from: &Receiver<Collected>, to: &Sender<Prepared>) {
+fn transform_all(job: &Job, generation: &Generation, from: &Receiver<Collected>, to: &Sender<Prepared>, spent: &Sender<RawRecords>) {
     for batch in from {
         if batch.generation != generation.current() {
             continue;
@@ -382,6 +384,8 @@ fn transform_all(job: &Job, generation: &Generation, from: &Receiver<Collected>,
         if faults::planted(Planted::LogRejected) {
             log_rejected(&batch.records, &prepared.transformed);
         }
+        // Its memory is used again: fresh pages cost more than the copy into them.
+        let _ = spent.try_send(batch.records);
         if to.send(prepared).is_err() {
             return;
         }

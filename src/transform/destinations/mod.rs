@@ -24,6 +24,7 @@ use crate::transform::json::{self, Object};
 use crate::transform::normalise::Form;
 use crate::transform::route::Permit;
 use money::Money;
+use std::net::IpAddr;
 
 /// What a tenant configured for a destination.
 pub enum DestinationConfig {
@@ -177,6 +178,11 @@ impl<'r> Row<'r> {
         use std::io::Write as _;
         let given = self.released(Released::Ip);
         match ip::parse_end_user(given).or_else(|| given.trim_ascii().parse().ok().filter(|_| any)) {
+            // Dotted decimal has one writing alone.
+            Some(IpAddr::V4(_)) if !given.contains(':') => {
+                object.string(key, given.trim_ascii());
+                true
+            }
             // Writing to a Vec cannot fail.
             Some(address) => object.string_with(key, |out| write!(out, "{address}").is_ok()),
             None => false,

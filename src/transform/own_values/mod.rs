@@ -127,6 +127,9 @@ impl<'a> OwnValues<'a> {
     /// nowhere but where a click id is asked for. In the path a segment that holds a value is `:name` or `:id` instead.
     #[must_use]
     pub fn mask_url(&self, url: &str, which: Which) -> Option<String> {
+        if self.is_surely_clean(url.as_bytes(), which) {
+            return None;
+        }
         let (address, rest) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
         let host_at = address.find("://").map_or(0, |at| at + 3);
         let path_at = address[host_at..].find(['/', '\\']).map_or(address.len(), |at| host_at + at);
@@ -159,6 +162,22 @@ impl<'a> OwnValues<'a> {
             }
         }
         Some(out)
+    }
+
+    /// A quick look at all that follows a URL's host, as it stands: what has nothing encoded reads the same in pieces, and whatever ends a
+    /// segment or a value is a word's edge here too.
+    fn is_surely_clean(&self, url: &[u8], which: Which) -> bool {
+        let address = memchr::memchr2(b'?', b'#', url).unwrap_or(url.len());
+        let scheme = memchr::memchr_iter(b':', &url[..address]).find(|at| url[*at..address].starts_with(b"://"));
+        let host_at = scheme.map_or(0, |at| at + 3);
+        let path_at = memchr::memchr2(b'/', b'\\', &url[host_at..address]).map_or(address, |at| host_at + at);
+        let rest = &url[path_at..];
+        if !rest.is_ascii() || memchr::memchr2(b'%', b'+', rest).is_some() {
+            return false;
+        }
+        let mut is_clean = true;
+        self.search_ascii(rest, which, |_| is_clean = false);
+        is_clean
     }
 
     fn search(&self, text: &str, which: Which, found: impl FnMut(Occurrence)) {
