@@ -134,7 +134,7 @@ impl Sessions {
             return Outcome::Anonymous;
         }
         let at_ms = event.occurred_at_ms;
-        if at_ms.unsigned_abs() > TIME_MS_MAX || stored_at_ms - at_ms > self.rules.lateness_ms {
+        if at_ms.unsigned_abs() > TIME_MS_MAX || stored_at_ms.saturating_sub(at_ms) > self.rules.lateness_ms {
             return Outcome::Late;
         }
         let name = Name::of(event.subject);
