@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use apache_avro::Schema;
+use apache_avro::schema_compatibility::SchemaCompatibility;
 use lethe::ops::metrics::{TABLE, recorder};
 use saphyr::{LoadableYamlNode, Yaml};
 use std::collections::BTreeSet;
@@ -271,4 +273,31 @@ fn what_is_deployed_is_yaml_and_names_what_is_there() {
     }
     let image = text("docker/Dockerfile");
     assert!(image.contains(":nonroot") && image.matches("\nFROM ").count() == 2, "two stages, and not as root");
+}
+
+/// The newest schema and every released one of a kind: a schema that is changed gets a further copy here, `<kind>.v<n>.avsc`, when it is released.
+fn avro_schemas(kind: &str) -> (Schema, Vec<(PathBuf, Schema)>) {
+    let parse =
+        |path: &Path| Schema::parse_str(&std::fs::read_to_string(path).unwrap()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut released: Vec<PathBuf> =
+        std::fs::read_dir(repository(&format!("schemas/{kind}/released"))).unwrap().map(|f| f.unwrap().path()).collect();
+    released.sort();
+    (parse(&repository(&format!("schemas/{kind}/{kind}.avsc"))), released.into_iter().map(|path| (path.clone(), parse(&path))).collect())
+}
+
+#[test]
+fn schemas_evolve_with_full_compatibility() {
+    for kind in ["record", "network", "session", "raw_event"] {
+        let (newest, released) = avro_schemas(kind);
+        assert!(!released.is_empty(), "{kind}: nothing was released");
+        for (path, old) in &released {
+            // Somebody with the old schema reads what is written now, and the other way round.
+            SchemaCompatibility::mutual_read(&newest, old).unwrap_or_else(|e| panic!("{kind} against {}: {e}", path.display()));
+        }
+    }
+    let (newest, _) = avro_schemas("session");
+    let without_default =
+        Schema::parse_str(&newest.canonical_form().replacen("\"fields\":[", "\"fields\":[{\"name\":\"added\",\"type\":\"long\"},", 1))
+            .unwrap();
+    assert!(SchemaCompatibility::mutual_read(&newest, &without_default).is_err(), "the test would not notice");
 }

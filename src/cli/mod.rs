@@ -2,13 +2,14 @@
 
 mod arguments;
 
-use crate::commands::{self, Failure};
+use crate::commands::{self, Failure, Load};
 use crate::config::{Config, load};
 use crate::ops::{core_files, log};
 use arguments::{AuditAction, CertificateAction, Cli, Command, Exported, HoldScope, KeysAction, Limit, TopicsAction};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
+use std::sync::Arc;
 
 /// Does what the command line asks for and returns the exit code: 0 done, 1 failed, 2 usage or config error.
 ///
@@ -53,11 +54,13 @@ fn without_values(mut told: clap::Error) -> clap::Error {
 }
 
 fn call(cli: Cli) -> Result<(), Failure> {
-    let config = || -> Result<Config, Failure> { Ok(load(&cli.config, std::env::vars())?) };
+    let path = cli.config.clone();
+    let load: Load = Arc::new(move || Ok(load(&path, std::env::vars())?));
+    let config = || load();
     match cli.command {
-        Command::Run(flags) => commands::run::run(&config, &cli.config, flags.until_caught_up),
-        Command::Retain(flags) => commands::retain::retain(&config, &cli.config, flags.until_caught_up),
-        Command::Aggregate(flags) => commands::aggregate::aggregate(&config, &cli.config, flags.until_caught_up),
+        Command::Run(flags) => commands::run::run(&load, &cli.config, flags.until_caught_up),
+        Command::Retain(flags) => commands::retain::retain(&load, &cli.config, flags.until_caught_up),
+        Command::Aggregate(flags) => commands::aggregate::aggregate(&load, &cli.config, flags.until_caught_up),
         Command::Status { request: Some(request), json, .. } => commands::status_request::status(&config()?, &request, json),
         Command::Status { tenant, json, .. } => commands::status::status(&config()?, tenant.as_ref(), json),
         Command::Doctor { json, role } => {
@@ -67,7 +70,7 @@ fn call(cli: Cli) -> Result<(), Failure> {
         Command::Topics { action: TopicsAction::Acls { role, tenant, command } } => {
             commands::acls::acls(&config()?, &commands::acls::Wish { role, tenant, command })
         }
-        Command::Sessions(flags) => commands::sessions::sessions(&config, &cli.config, flags.until_caught_up),
+        Command::Sessions(flags) => commands::sessions::sessions(&load, &cli.config, flags.until_caught_up),
         Command::Topics { action: TopicsAction::Apply { dry_run, missing_only } } => {
             commands::topics::apply(&config()?, dry_run, missing_only)
         }

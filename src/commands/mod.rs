@@ -5,6 +5,7 @@ pub mod aggregate;
 pub mod demo;
 pub mod doctor;
 pub mod export;
+mod framing;
 pub mod generate;
 pub mod identifiers;
 pub mod keys;

@@ -6,6 +6,7 @@ use crate::model::keyring::Keyring;
 use crate::model::pseudonym::Epoch;
 use crate::model::tenant::TenantId;
 use crate::ops::{http, keys, metrics};
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ const SHUTDOWN: Duration = Duration::from_secs(9);
 const RELAY: Duration = Duration::from_millis(50);
 
 /// Reads the configuration as it is now.
-pub type Load<'l> = &'l dyn Fn() -> Result<Config, Failure>;
+pub type Load = Arc<dyn Fn() -> Result<Config, Failure> + Send + Sync>;
 
 /// A process with its listener.
 pub(super) struct Process {
@@ -98,36 +99,71 @@ impl Refused {
 }
 
 /// Follows the config and the keyring: what is changed for the better is taken, what is changed for the worse is told, and the old stays in force.
-pub(super) struct Files {
+pub(super) struct Files<T> {
     paths: [PathBuf; 2],
-    seen: [Option<(i64, u64)>; 2],
+    seen: Stamps,
     looked: Instant,
     said: String,
+    reading: Option<Reading<T>>,
 }
 
-impl Files {
+type Stamps = [Option<(i64, u64)>; 2];
+
+/// Files that are being read, on a thread of their own: what is checked then may wait for brokers, and nobody should wait for that, least of all
+/// somebody who was asked to stop.
+struct Reading<T> {
+    stamps: Stamps,
+    asked: bool,
+    answer: Receiver<Result<Option<T>, Refused>>,
+}
+
+impl<T: Send + 'static> Files<T> {
     /// Follows from now on: what is read after this call, and changes after it, is noticed. `path`: that of the config file.
     pub fn follow(path: &Path, config: &Config) -> Self {
         let paths = [path.to_path_buf(), config.keys.file.clone()];
         let seen = stamps(&paths);
-        Files { paths, seen, looked: Instant::now(), said: String::new() }
+        Files { paths, seen, looked: Instant::now(), said: String::new(), reading: None }
     }
 
-    /// Looks now and then, or at once on SIGHUP, whether a file was changed, and reads all anew. `read` gives what is to be in force, or why not;
-    /// a refusal is tried again at every look, because a file may be half written and a broker may be away.
-    pub fn look<T>(&mut self, process: &Process, read: impl FnOnce() -> Result<Option<T>, Refused>) -> Option<T> {
+    /// Looks now and then, or at once on SIGHUP, whether a file was changed, and reads all anew. What `begin` returns gives what is to be in force, or
+    /// why not; a refusal is tried again at every look, because a file may be half written and a broker may be away.
+    pub fn look<F>(&mut self, process: &Process, begin: impl FnOnce(&Self) -> F) -> Option<T>
+    where
+        F: FnOnce() -> Result<Option<T>, Refused> + Send + 'static,
+    {
+        if let Some(reading) = &self.reading {
+            let answer = match reading.answer.try_recv() {
+                Ok(answer) => answer,
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Disconnected) => Err(Refused::config("reading it ended unexpectedly")),
+            };
+            let (stamps, asked) = (reading.stamps, reading.asked);
+            self.reading = None;
+            return self.settle(answer, stamps, asked);
+        }
         let asked = process.reload.swap(false, Ordering::SeqCst);
         if !asked && self.looked.elapsed() < LOOK_EVERY {
             return None;
         }
         self.looked = Instant::now();
-        let now = stamps(&self.paths);
-        if !asked && now == self.seen {
+        let stamps = stamps(&self.paths);
+        if !asked && stamps == self.seen {
             return None;
         }
-        match read() {
+        let (to, answer) = bounded(1);
+        let read = begin(self);
+        let started = std::thread::Builder::new().name("reload".into()).spawn(move || to.send(read()));
+        match started {
+            Ok(_) => self.reading = Some(Reading { stamps, asked, answer }),
+            Err(e) => tracing::error!(cause = %e, "files cannot be read anew"),
+        }
+        None
+    }
+
+    fn settle(&mut self, answer: Result<Option<T>, Refused>, stamps: Stamps, asked: bool) -> Option<T> {
+        match answer {
             Ok(fresh) => {
-                self.seen = now;
+                self.seen = stamps;
                 self.said.clear();
                 ["config", "keyring"].iter().for_each(|file| metrics::refused(file, false));
                 tracing::info!(changed = fresh.is_some(), "files were read anew");
@@ -150,14 +186,34 @@ impl Files {
     }
 }
 
-fn stamps(paths: &[PathBuf; 2]) -> [Option<(i64, u64)>; 2] {
+impl Files<Config> {
+    /// The same, for a job that needs the config alone. `check` refuses what would not run.
+    pub fn look_checked(
+        &mut self,
+        process: &Process,
+        load: &Load,
+        now: &Config,
+        check: fn(&Config) -> Result<(), Failure>,
+    ) -> Option<Config> {
+        self.look(process, |_| {
+            let (load, now) = (Arc::clone(load), now.clone());
+            move || {
+                let next = changed(&load, &now)?;
+                next.iter().try_for_each(check).map_err(Refused::config)?;
+                Ok(next)
+            }
+        })
+    }
+}
+
+fn stamps(paths: &[PathBuf; 2]) -> Stamps {
     [keys::stamp(&paths[0]), keys::stamp(&paths[1])]
 }
 
 /// The config to go on with: tenants, keys and tables of the file, everything else as it was at the start. `None`: nothing is different.
 ///
 /// Errors: the file is refused.
-pub(super) fn changed(load: Load<'_>, now: &Config) -> Result<Option<Config>, Refused> {
+pub(super) fn changed(load: &Load, now: &Config) -> Result<Option<Config>, Refused> {
     let file = load().map_err(Refused::config)?;
     let next = Config { tenant: file.tenant.clone(), keys: file.keys.clone(), geoip: file.geoip.clone(), ..now.clone() };
     let text = |config: &Config| toml::to_string(config).unwrap_or_default();

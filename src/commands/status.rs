@@ -145,3 +145,32 @@ fn print_table(status: &Status) {
 fn coarse(ms: i64) -> String {
     text(if ms >= 10_000 { ms - ms % 1_000 } else { ms })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_names_what_is_printed() {
+        let text = include_str!("../../schemas/status/status.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(text).unwrap();
+        let topic = TopicStatus {
+            tenant: "acme".into(),
+            topic: "acme.events".into(),
+            window_ms: 1,
+            max_lateness_ms: 1,
+            horizon_ms: 1,
+            tombstone_after_ms: 1,
+            partitions: 1,
+            oldest_record_ms: None,
+            next_due_ms: Some(1),
+            pending_partitions: 0,
+            overdue_ms: 0,
+            exists: true,
+        };
+        let printed = serde_json::to_value(Status { now_ms: 1, topics: vec![topic] }).unwrap();
+        let names = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(names(&printed), names(&schema["properties"]));
+        assert_eq!(names(&printed["topics"][0]), names(&schema["properties"]["topics"]["items"]["properties"]));
+    }
+}

@@ -80,6 +80,16 @@ fn specs(config: &Config, admin: &Admin, plans: &[TopicPlan]) -> Result<Vec<Topi
     Ok(plans.iter().map(spec).collect())
 }
 
+/// Says that brokers never compact, and what to do.
+#[must_use]
+pub fn cleaner_is_off(brokers: &[i32]) -> String {
+    let brokers: Vec<String> = brokers.iter().map(ToString::to_string).collect();
+    format!(
+        "the log cleaner of broker {} is switched off, so what has its tombstone stays for ever; set log.cleaner.enable=true in server.properties, restart",
+        brokers.join(", ")
+    )
+}
+
 /// What is wrong with the topics as they are, a sentence each: missing ones, and settings that cannot keep the promise.
 ///
 /// Errors: the brokers do not answer.

@@ -6,18 +6,22 @@ use crate::model::category::Category;
 use crate::model::keyring::Keyring;
 use crate::model::record::TopicIndex;
 use crate::transform::avro::single_object_prefix;
-use crate::transform::decode::{Programs, SchemaId, compile_avro};
+use crate::transform::decode::{SchemaId, compile_avro};
 use crate::transform::destinations::TABLE;
 use crate::transform::forms::Wanted;
 use crate::transform::hash::HmacKey;
 use crate::transform::rules::{CategoryRules, DestinationRules, KeyEpoch, OutputTopic, Rules, Source, TenantRules, WithoutConsent};
+use crate::transform::schemas::Schemas;
 use crate::transform::scrub::{ScrubRules, SpecialTerms};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// Avro schema of pseudonymised records.
 pub const RECORD_SCHEMA: &str = include_str!("../../schemas/record/record.avsc");
 /// Avro schema of network records.
 pub const NETWORK_SCHEMA: &str = include_str!("../../schemas/network/network.avsc");
+/// Avro schema of sessions.
+pub const SESSION_SCHEMA: &str = include_str!("../../schemas/session/session.avsc");
 /// Avro schema of raw events.
 pub const RAW_EVENT_SCHEMA: &str = include_str!("../../schemas/raw_event/raw_event.avsc");
 
@@ -33,24 +37,13 @@ pub fn compile(config: &Config, keyring: &Keyring) -> Result<Rules, Vec<String>>
         sources: Vec::new(),
         topics: Vec::new(),
         tenants: Vec::new(),
-        avro: Programs::new(),
+        schemas: Schemas::default(),
         future_tolerance_ms: config.run.future_tolerance.as_millis() as i64,
-        record_prefix: prefix(RECORD_SCHEMA, &mut faults),
-        network_prefix: prefix(NETWORK_SCHEMA, &mut faults),
         wanted: Default::default(),
         minimises: false,
         special_terms: SpecialTerms::builtin(),
         version: version(config),
     };
-    match compile_avro(RAW_EVENT_SCHEMA) {
-        Ok(program) => {
-            let id = prefix(RAW_EVENT_SCHEMA, &mut faults);
-            if let Some(fingerprint) = id.get(2..).and_then(|f| f.first_chunk()) {
-                rules.avro.insert(SchemaId::Fingerprint(u64::from_le_bytes(*fingerprint)), program);
-            }
-        }
-        Err(fault) => faults.push(fault),
-    }
     for tenant in &config.tenant {
         let index = rules.tenants.len() as u16;
         rules.sources.extend(tenant.sources().into_iter().map(|topic| Source { topic, tenant: index }));
@@ -63,7 +56,29 @@ pub fn compile(config: &Config, keyring: &Keyring) -> Result<Rules, Vec<String>>
             Err(fault) => faults.push(format!("tenant {}: {fault}", tenant.id)),
         }
     }
+    rules.schemas = single_objects(&rules.topics, &mut faults);
     if faults.is_empty() { Ok(rules) } else { Err(faults) }
+}
+
+/// The schemas of Avro's single-object encoding, which needs no registry.
+fn single_objects(topics: &[OutputTopic], faults: &mut Vec<String>) -> Schemas {
+    let mut schemas = Schemas::of_topics(topics.len());
+    let prefixes = [RECORD_SCHEMA, NETWORK_SCHEMA].map(|schema| (schema, prefix(schema, faults)));
+    for (i, topic) in topics.iter().enumerate() {
+        if let Some((_, prefix)) = prefixes.iter().find(|(schema, _)| Some(*schema) == topic.schema) {
+            schemas.set_prefix(TopicIndex(i as u16), prefix);
+        }
+    }
+    match compile_avro(RAW_EVENT_SCHEMA) {
+        Ok(program) => {
+            let id = prefix(RAW_EVENT_SCHEMA, faults);
+            if let Some(fingerprint) = id.get(2..).and_then(|f| f.first_chunk()) {
+                schemas.learn(SchemaId::Fingerprint(u64::from_le_bytes(*fingerprint)), Some(Arc::new(program)));
+            }
+        }
+        Err(fault) => faults.push(fault),
+    }
+    schemas
 }
 
 /// Adds the forms that a tenant's destinations want.
@@ -92,9 +107,21 @@ pub(super) fn version(config: &Config) -> String {
     digest[..6].iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// The Avro schema of a tenant's topic, by its short name; `None`: its records are JSON.
+#[must_use]
+pub fn schema_of(short: &str) -> Option<&'static str> {
+    match Category::ALL.into_iter().find(|c| c.as_str() == short)? {
+        Category::Sessions => Some(SESSION_SCHEMA),
+        Category::Network => Some(NETWORK_SCHEMA),
+        _ => Some(RECORD_SCHEMA),
+    }
+}
+
 fn compile_tenant(t: &TenantConfig, index: u16, keyring: &Keyring, topics: &mut Vec<OutputTopic>) -> Result<TenantRules, String> {
     let mut topic = |short: &str| {
-        topics.push(OutputTopic { name: t.topic(short), tenant: index, max_record_bytes: MAX_RECORD_BYTES });
+        // Sessions are not written by `run`.
+        let schema = schema_of(short).filter(|_| short != Category::Sessions.as_str());
+        topics.push(OutputTopic { name: t.topic(short), tenant: index, schema, max_record_bytes: MAX_RECORD_BYTES });
         TopicIndex((topics.len() - 1) as u16)
     };
     let mut categories: [Option<CategoryRules>; Category::ALL.len()] = Default::default();
@@ -146,4 +173,17 @@ fn compile_tenant(t: &TenantConfig, index: u16, keyring: &Keyring, topics: &mut 
         scrub: ScrubRules::all(),
         special_categories: t.special_categories.unwrap_or_else(|| t.profile.special_categories()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_avro_topics_have_schemas() {
+        assert_eq!(schema_of("events"), Some(RECORD_SCHEMA));
+        assert_eq!(schema_of("network"), Some(NETWORK_SCHEMA));
+        assert_eq!(schema_of("sessions"), Some(SESSION_SCHEMA));
+        assert!(["dest.meta", "quarantine", "notices", "aggregates"].iter().all(|short| schema_of(short).is_none()));
+    }
 }

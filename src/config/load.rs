@@ -46,7 +46,7 @@ pub fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<
         return Err(ConfigError::Invalid { path: path.into(), faults });
     }
     let folder = path.parent().unwrap_or(Path::new(""));
-    let admin = &mut config.admin;
+    let (admin, registry) = (&mut config.admin, &mut config.schema_registry);
     for file in [
         &mut config.keys.file,
         &mut config.keys.signing_file,
@@ -54,6 +54,9 @@ pub fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<
         &mut admin.tls_certificate,
         &mut admin.tls_key,
         &mut admin.token_file,
+        &mut registry.password_file,
+        &mut registry.token_file,
+        &mut registry.ca_file,
     ] {
         if !file.as_os_str().is_empty() && file.is_relative() {
             *file = folder.join(&*file);

@@ -8,6 +8,7 @@ pub mod kafka;
 pub mod load;
 pub mod processing;
 pub mod profile;
+pub mod registry;
 pub mod roles;
 pub mod tenant;
 
@@ -42,7 +43,7 @@ pub struct Config {
     /// GeoIP.
     pub geoip: GeoipConfig,
     /// Schema registry.
-    pub schema_registry: SchemaRegistryConfig,
+    pub schema_registry: registry::SchemaRegistryConfig,
     /// Names of Lethe's own topics.
     pub topics: OwnTopicsConfig,
     /// Tenants.
@@ -186,14 +187,6 @@ pub struct GeoipConfig {
     pub file: PathBuf,
 }
 
-/// `[schema_registry]`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SchemaRegistryConfig {
-    /// Base URL; empty: no registry, records are in Avro's single-object encoding.
-    pub url: String,
-}
-
 /// `[topics]`: names of Lethe's own topics, and how topics are made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -276,9 +269,7 @@ impl Config {
         if self.topics.partitions == 0 || self.topics.replication_factor == 0 {
             faults.push("topics.partitions and topics.replication_factor: must be at least 1".into());
         }
-        if !self.schema_registry.url.is_empty() && !self.schema_registry.url.starts_with("http") {
-            faults.push("schema_registry.url: must begin with http:// or https://".into());
-        }
+        self.schema_registry.validate(&mut faults);
         let mut ids: Vec<&TenantId> = self.tenant.iter().map(|t| &t.id).collect();
         ids.sort();
         if ids.windows(2).any(|w| w[0] == w[1]) {

@@ -16,6 +16,10 @@ pub enum Role {
     Run,
     /// `lethe retain`.
     Retain,
+    /// `lethe aggregate`.
+    Aggregate,
+    /// `lethe sessions`.
+    Sessions,
     /// `lethe status`, and requests of data subjects and authorities.
     PrivacyOfficer,
     /// Writes a tenant's raw events.
@@ -34,6 +38,8 @@ impl Role {
             Role::Operator => "operator",
             Role::Run => "run",
             Role::Retain => "retain",
+            Role::Aggregate => "aggregate",
+            Role::Sessions => "sessions",
             Role::PrivacyOfficer => "privacy-officer",
             Role::Producer(_) => "producer",
             Role::Analyst(_) => "analyst",
@@ -42,14 +48,15 @@ impl Role {
     }
 
     /// Names of all roles, on the command line.
-    pub const NAMES: [&'static str; 7] = ["operator", "run", "retain", "privacy-officer", "producer", "analyst", "forwarder"];
+    pub const NAMES: [&'static str; 9] =
+        ["operator", "run", "retain", "aggregate", "sessions", "privacy-officer", "producer", "analyst", "forwarder"];
 
     /// The tenant whose people have it; `None` for Lethe's own.
     #[must_use]
     pub fn tenant(&self) -> Option<&TenantId> {
         match self {
             Role::Producer(tenant) | Role::Analyst(tenant) | Role::Forwarder(tenant, _) => Some(tenant),
-            Role::Operator | Role::Run | Role::Retain | Role::PrivacyOfficer => None,
+            Role::Operator | Role::Run | Role::Retain | Role::Aggregate | Role::Sessions | Role::PrivacyOfficer => None,
         }
     }
 
@@ -60,6 +67,8 @@ impl Role {
             Role::Operator => "lethe-operator".into(),
             Role::Run => "lethe-run".into(),
             Role::Retain => "lethe-retain".into(),
+            Role::Aggregate => "lethe-aggregate".into(),
+            Role::Sessions => "lethe-sessions".into(),
             Role::PrivacyOfficer => "lethe-privacy-officer".into(),
             Role::Producer(tenant) => format!("{tenant}-producer"),
             Role::Analyst(tenant) => format!("{tenant}-analyst"),
@@ -74,6 +83,8 @@ impl Role {
             Role::Operator => "topics apply, pause, resume, rate-limit, doctor".into(),
             Role::Run => "lethe run".into(),
             Role::Retain => "lethe retain".into(),
+            Role::Aggregate => "lethe aggregate".into(),
+            Role::Sessions => "lethe sessions".into(),
             Role::PrivacyOfficer => "status, requests and exports, of every tenant: directives are one topic".into(),
             Role::Producer(tenant) => format!("produces raw events of {tenant}, and can read nothing"),
             Role::Analyst(tenant) => format!("reads pseudonymised records and counts of {tenant}; groups named {tenant}.analyst…"),
@@ -88,7 +99,7 @@ impl Config {
     /// Every role that this config knows.
     #[must_use]
     pub fn roles(&self) -> Vec<Role> {
-        let mut roles = vec![Role::Operator, Role::Run, Role::Retain, Role::PrivacyOfficer];
+        let mut roles = vec![Role::Operator, Role::Run, Role::Retain, Role::Aggregate, Role::Sessions, Role::PrivacyOfficer];
         for tenant in &self.tenant {
             roles.push(Role::Producer(tenant.id.clone()));
             roles.push(Role::Analyst(tenant.id.clone()));
@@ -105,6 +116,8 @@ impl Config {
             Role::Operator => self.operator(),
             Role::Run => self.run_grants(),
             Role::Retain => self.retain_grants(),
+            Role::Aggregate => self.aggregate_grants(),
+            Role::Sessions => self.sessions_grants(),
             Role::PrivacyOfficer => self.privacy_officer(),
             Role::Producer(id) => of(id).map_or_else(Vec::new, |t| vec![topics(t.sources(), &[Write, Describe])]),
             Role::Analyst(id) => of(id).map_or_else(Vec::new, |t| {
@@ -176,6 +189,39 @@ impl Config {
         let own = [&self.run.group, &self.sessions.group, &self.aggregate.group];
         let all: std::collections::BTreeSet<String> = self.run.groups.iter().chain(own).cloned().collect();
         all.into_iter().collect()
+    }
+
+    fn aggregate_grants(&self) -> Vec<Grant> {
+        let mut counts = self.outputs(|short| short == "aggregates");
+        counts.extend(self.tenant.iter().any(|t| t.benchmarks).then(|| self.topics.benchmarks.clone()));
+        let mut read = self.outputs(|short| short == "events");
+        read.push(self.topics.directives.clone());
+        vec![
+            topics(read, &[Read, Describe]),
+            // What is published is read back: no count is published twice.
+            topics(counts, &[Read, Write, Describe]),
+            groups(vec![self.aggregate.group.clone()], false, &[Read, Describe]),
+            readers(),
+            Grant {
+                resource: Resource::TransactionalId,
+                names: vec![self.aggregate.group.clone()],
+                prefixed: false,
+                operations: vec![Write, Describe],
+            },
+        ]
+    }
+
+    fn sessions_grants(&self) -> Vec<Grant> {
+        let mut read = self.outputs(|short| short == "events");
+        read.push(self.topics.directives.clone());
+        vec![
+            topics(read, &[Read, Describe]),
+            // The state is what is written: it is read back on assignment.
+            topics(self.outputs(|short| short == "sessions"), &[Read, Write, Describe]),
+            groups(vec![self.sessions.group.clone()], false, &[Read, Describe]),
+            readers(),
+            transactions(format!("{}-", self.sessions.group)),
+        ]
     }
 
     fn operator(&self) -> Vec<Grant> {

@@ -6,9 +6,6 @@ use crate::derive::avro::Bytes;
 use crate::derive::money::Micros;
 use crate::model::pseudonym::Epoch;
 
-/// How long the mark before a body is in Avro's single-object encoding. Units: bytes.
-const PREFIX: usize = 10;
-
 /// What is read of one record. Absent text is empty. No `Debug`: pseudonyms are personal data.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Event<'a> {
@@ -48,12 +45,12 @@ impl Event<'_> {
     }
 }
 
-/// Reads a record. `prefix`: what stands before a record of the schema this was written for.
+/// Reads a record. `prefix`: what stands before the body of this record, whose schema is the one this was written for; empty if it is not.
 ///
 /// Errors: `None` for another schema or torn bytes.
 #[must_use]
 pub fn read<'a>(prefix: &[u8], bytes: &'a [u8]) -> Option<Event<'a>> {
-    if prefix.len() != PREFIX {
+    if prefix.is_empty() {
         return None;
     }
     let mut body = Bytes(bytes.strip_prefix(prefix)?);
@@ -148,7 +145,7 @@ mod tests {
     use proptest::prelude::*;
 
     const SCHEMA: &str = include_str!("../../schemas/record/record.avsc");
-    const MARK: [u8; PREFIX] = [0xc3, 1, 1, 2, 3, 4, 5, 6, 7, 8];
+    const MARK: [u8; 10] = [0xc3, 1, 1, 2, 3, 4, 5, 6, 7, 8];
 
     /// What a nullable field holds.
     fn maybe(there: bool, value: Value) -> Value {

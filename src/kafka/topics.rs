@@ -139,38 +139,40 @@ impl Admin {
 
     /// Where the brokers keep their partitions, each on its own machine. Errors: no broker answers, or tells.
     pub fn log_directories(&self) -> Result<Vec<String>, Fault> {
-        let metadata = self.metadata()?;
-        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
-        let mut found = Vec::new();
-        for broker in metadata.brokers() {
-            let asked = [ResourceSpecifier::Broker(broker.id())];
-            let answers = self
-                .runtime
-                .block_on(self.client.describe_configs(&asked, &options))
-                .map_err(|e| Fault::of_request("describe brokers", &e))?;
-            let entries = answers.into_iter().filter_map(Result::ok).flat_map(|r| r.entries);
-            let values = entries.filter(|e| e.name == "log.dirs" || e.name == "log.dir").filter_map(|e| e.value);
-            found.extend(values.flat_map(|v| v.split(',').map(|d| d.trim().to_owned()).collect::<Vec<_>>()));
-        }
-        Ok(found)
+        let values = self.broker_settings(&["log.dirs", "log.dir"])?.into_iter().map(|(_, _, value)| value);
+        Ok(values.flat_map(|v| v.split(',').map(|d| d.trim().to_owned()).collect::<Vec<_>>()).collect())
     }
 
     /// Settings of the brokers themselves, of each name the largest number that a broker has. Shape: in the order of `names`; `None` where no
     /// broker tells. Errors: no broker answers.
     pub fn broker_numbers<const N: usize>(&self, names: [&str; N]) -> Result<[Option<i64>; N], Fault> {
+        let mut found = [None; N];
+        for (_, name, value) in self.broker_settings(&names)? {
+            if let Some(at) = names.iter().position(|n| *n == name) {
+                found[at] = found[at].max(value.parse::<i64>().ok());
+            }
+        }
+        Ok(found)
+    }
+
+    /// The brokers whose log cleaner is switched off, as far as they tell: nothing of compacted topics ever goes there. Errors: no broker answers.
+    pub fn without_cleaner(&self) -> Result<Vec<i32>, Fault> {
+        let told = self.broker_settings(&["log.cleaner.enable"])?;
+        Ok(told.into_iter().filter(|(_, _, value)| value == "false").map(|(broker, ..)| broker).collect())
+    }
+
+    /// Settings by name, of every broker that tells. Shape: broker, name, value. A broker that refuses to tell (no permission on the cluster) leaves
+    /// Kafka's own defaults standing. Errors: no broker answers.
+    fn broker_settings(&self, names: &[&str]) -> Result<Vec<(i32, String, String)>, Fault> {
         let metadata = self.metadata()?;
         let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
-        let mut found = [None; N];
+        let mut found = Vec::new();
         for broker in metadata.brokers() {
-            // A broker that refuses to tell (no permission on the cluster) leaves Kafka's own defaults standing.
             let asked = [ResourceSpecifier::Broker(broker.id())];
             let Ok(answers) = self.runtime.block_on(self.client.describe_configs(&asked, &options)) else { continue };
-            for entry in answers.into_iter().filter_map(Result::ok).flat_map(|r| r.entries) {
-                if let Some(at) = names.iter().position(|n| *n == entry.name) {
-                    let value = entry.value.and_then(|v| v.parse::<i64>().ok());
-                    found[at] = found[at].max(value);
-                }
-            }
+            let entries = answers.into_iter().filter_map(Result::ok).flat_map(|r| r.entries);
+            let wanted = entries.filter(|e| names.contains(&e.name.as_str()));
+            found.extend(wanted.filter_map(|e| Some((broker.id(), e.name, e.value?))));
         }
         Ok(found)
     }

@@ -1,4 +1,4 @@
-//! The admin listener, on a thread of its own: `/metrics`, `/healthz`, `/readyz`, and the status page at `/`. It reads and changes nothing.
+//! The admin listener, on a thread of its own: `/metrics`, `/healthz`, `/readyz`, and the status page at `/` with its `/requests`. It reads and changes nothing.
 
 use crate::config::AdminConfig;
 use axum::Router;
@@ -13,18 +13,43 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use metrics_exporter_prometheus::PrometheusHandle;
 use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// The status page, whole.
 pub const PAGE: &str = include_str!("status.html");
 /// A token shorter than this can be guessed. Units: characters.
 const TOKEN_MIN: usize = 16;
 
-/// What the probes answer.
+/// What the status page shows beside metrics: lists whose entries are no labels. Read by the page alone.
+#[derive(Clone, Default)]
+pub struct Board(Arc<RwLock<String>>);
+
+impl Board {
+    /// Shows this from now on, as JSON.
+    pub fn show(&self, lists: &impl Serialize) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = serde_json::to_string(lists).unwrap_or_default();
+    }
+
+    /// Shows nothing.
+    pub fn clear(&self) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// What it shows. Shape: JSON, an object; `{}` for nothing.
+    fn text(&self) -> String {
+        let text = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if text.is_empty() { "{}".into() } else { text.clone() }
+    }
+}
+
+/// What the listener answers beside metrics.
 #[derive(Clone, Default)]
 pub struct Health {
+    /// Requests and holds, in the process that sees to them.
+    pub board: Board,
     ready: Arc<AtomicBool>,
     dead: Arc<AtomicBool>,
 }
@@ -104,6 +129,7 @@ fn router(health: Health, metrics: PrometheusHandle, token: Option<[u8; 32]>) ->
     let probe = |ok: bool, yes: &'static str, no: &'static str| {
         if ok { (StatusCode::OK, yes) } else { (StatusCode::SERVICE_UNAVAILABLE, no) }
     };
+    let board = health.board.clone();
     let (alive, ready) = (health.clone(), health);
     let policy = policy();
     let guarded = Router::new()
@@ -114,6 +140,7 @@ fn router(health: Health, metrics: PrometheusHandle, token: Option<[u8; 32]>) ->
                 async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text) }
             }),
         )
+        .route("/requests", get(move || async move { ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")], board.text()) }))
         .route(
             "/",
             get(move || async move {

@@ -56,8 +56,14 @@ pub const TABLE: &[(&str, &str, &str)] = &[
         "gauge",
         "1 while a changed file was refused and the old one stays in force, by file: config, keyring, geoip.",
     ),
+    (
+        "lethe_schema_waiting_seconds",
+        "gauge",
+        "How long rows have waited for a schema from the registry, or a tenant for its own ids, by tenant; 0: nobody does.",
+    ),
+    ("lethe_schema_requests_total", "counter", "Requests to the schema registry by outcome: ok, unknown, refused, away."),
     ("lethe_records_bytes_total", "counter", "Bytes by direction: in, out."),
-    ("lethe_tenant_paused", "gauge", "1 while the tenant stands still, by tenant and cause: directive, topic."),
+    ("lethe_tenant_paused", "gauge", "1 while the tenant stands still, by tenant and cause: directive, topic, schema."),
     ("lethe_directives_offset", "gauge", "Everything before this offset of lethe.directives has been taken in."),
     (
         "lethe_retention_overdue_seconds",

@@ -8,3 +8,4 @@ pub mod keys;
 pub mod keys_signing;
 pub mod log;
 pub mod metrics;
+pub mod registry;

@@ -18,6 +18,7 @@ use crate::transform::hash::base64url16;
 use crate::transform::json::Object;
 use crate::transform::pseudonymise::Pseudonyms;
 use crate::transform::rules::{Rules, TenantRules};
+use crate::transform::schemas::Schemas;
 
 /// The pseudonymised columns of one chunk: all that an encoder may read.
 pub struct Encodable<'e> {
@@ -31,6 +32,8 @@ pub struct Encodable<'e> {
     pub texts: &'e FreeTexts<'e>,
     /// The rules.
     pub rules: &'e Rules,
+    /// The schemas.
+    pub schemas: &'e Schemas,
 }
 
 /// Key, partition and header that all records of one row share.
@@ -78,7 +81,7 @@ impl Encodable<'_> {
     /// Writes the record of the row's own category.
     pub fn record(&self, row: usize, key: RowKey, topic: TopicIndex, basis: Basis, full: bool, out: &mut OutputChunk) {
         let start = out.arena.len();
-        out.arena.extend_from_slice(&self.rules.record_prefix);
+        out.arena.extend_from_slice(self.schemas.prefix(topic));
         let head = &self.batch.heads[row];
         let tenant = self.tenant(row);
         string_with(&mut out.arena, |o| self.write_event_id(row, o));
@@ -259,7 +262,7 @@ impl Encodable<'_> {
         }
         let start = out.arena.len();
         let head = &self.batch.heads[row];
-        out.arena.extend_from_slice(&self.rules.network_prefix);
+        out.arena.extend_from_slice(self.schemas.prefix(topic));
         string_with(&mut out.arena, |o| self.write_event_id(row, o));
         long(head.occurred_at_ms, &mut out.arena);
         long(head.received_at_ms, &mut out.arena);

@@ -20,6 +20,7 @@ use crate::transform::minimise::{Part, TakenOut, forget, is_wanted, minimise};
 use crate::transform::pseudonymise::pseudonymise;
 use crate::transform::route::{Closed, Permit, Primary, Route, route};
 use crate::transform::rules::{DestinationRules, Rules};
+use crate::transform::schemas::Schemas;
 use bumpalo::Bump;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -27,7 +28,7 @@ use std::ops::Range;
 /// Rows of one piece of work. Units: rows. Small enough that a piece's columns stay in a core's own cache, large enough to fill hash kernels.
 pub const CHUNK_ROWS: usize = 512;
 
-/// What the line made of a batch. Shape: one chunk for [`CHUNK_ROWS`] rows, in the order of the rows.
+/// What the line made of a batch. Shape: a chunk holds at most [`CHUNK_ROWS`] rows of one tenant; chunks are in the order of the rows.
 #[derive(Default)]
 pub struct Transformed {
     /// Output records.
@@ -102,13 +103,19 @@ fn add(to: &mut [u64], from: &[u64]) {
 /// Errors: none; a row that cannot be written is in its tenant's tally and, if rejected, in its quarantine topic.
 #[must_use]
 pub fn transform(records: &RawRecords, rules: &Rules, assets: &Assets, now_ms: i64) -> Transformed {
-    transform_in_chunks(records, rules, assets, &Gates::default(), now_ms, CHUNK_ROWS)
+    transform_in_chunks(records, rules, assets, (&Gates::default(), &rules.schemas), now_ms, CHUNK_ROWS)
 }
 
 /// Transforms a batch, with people's rights in force. Shape, units, errors: as [`transform`].
 #[must_use]
 pub fn transform_gated(records: &RawRecords, rules: &Rules, assets: &Assets, gates: &Gates, now_ms: i64) -> Transformed {
-    transform_in_chunks(records, rules, assets, gates, now_ms, CHUNK_ROWS)
+    transform_in_chunks(records, rules, assets, (gates, &rules.schemas), now_ms, CHUNK_ROWS)
+}
+
+/// Transforms a batch, with people's rights in force and the schemas that are known by now. Shape, units, errors: as [`transform`].
+#[must_use]
+pub fn transform_known(records: &RawRecords, rules: &Rules, assets: &Assets, known: (&Gates, &Schemas), now_ms: i64) -> Transformed {
+    transform_in_chunks(records, rules, assets, known, now_ms, CHUNK_ROWS)
 }
 
 /// The same in pieces of `chunk_rows`, at least 1, so that tests can show that the bytes do not depend on it.
@@ -116,14 +123,12 @@ pub(super) fn transform_in_chunks(
     records: &RawRecords,
     rules: &Rules,
     assets: &Assets,
-    gates: &Gates,
+    known: (&Gates, &Schemas),
     now_ms: i64,
     chunk_rows: usize,
 ) -> Transformed {
-    let pieces: Vec<Range<usize>> =
-        (0..records.rows.len()).step_by(chunk_rows).map(|from| from..(from + chunk_rows).min(records.rows.len())).collect();
     let done: Vec<(OutputChunk, Vec<Tally>)> =
-        pieces.into_par_iter().map(|range| piece(records, range, rules, assets, gates, now_ms)).collect();
+        pieces(records, rules, chunk_rows).into_par_iter().map(|range| piece(records, range, rules, assets, known, now_ms)).collect();
     let mut out = Transformed { chunks: Vec::with_capacity(done.len()), tallies: vec![Tally::default(); rules.tenants.len()] };
     for (chunk, tallies) in done {
         out.chunks.push(chunk);
@@ -132,12 +137,25 @@ pub(super) fn transform_in_chunks(
     out
 }
 
+/// Ranges of rows, each of one tenant, so that what is counted by the piece is counted for the right one. Units: `rows_max`, at least 1.
+fn pieces(records: &RawRecords, rules: &Rules, rows_max: usize) -> Vec<Range<usize>> {
+    let tenant = |row: usize| rules.sources[usize::from(records.rows[row].source)].tenant;
+    let (mut pieces, mut from, end) = (Vec::new(), 0, records.rows.len());
+    for row in 1..=end {
+        if row == end || row - from == rows_max || tenant(row) != tenant(from) {
+            pieces.push(from..row);
+            from = row;
+        }
+    }
+    pieces
+}
+
 fn piece(
     records: &RawRecords,
     range: Range<usize>,
     rules: &Rules,
     assets: &Assets,
-    gates: &Gates,
+    (gates, schemas): (&Gates, &Schemas),
     now_ms: i64,
 ) -> (OutputChunk, Vec<Tally>) {
     let arena = Bump::new();
@@ -145,7 +163,7 @@ fn piece(
     let (mut rejected, mut dropped, mut drops) = (Vec::new(), Dropped::default(), Vec::new());
     let bytes: usize = records.rows[range.clone()].iter().map(|r| r.payload.len as usize).sum();
 
-    decode(records, range.clone(), rules, &mut batch, &mut rejected, &mut dropped);
+    decode(records, range.clone(), rules, schemas, &mut batch, &mut rejected, &mut dropped);
     let mut routes = route(&batch.heads, rules, now_ms);
     let (minimised, mut taken) = (is_wanted(&batch.heads, rules), TakenOut::new());
     if minimised {
@@ -171,7 +189,7 @@ fn piece(
     }
     let batch = batch.pseudonymised();
 
-    let columns = Encodable { batch: &batch, pseudonyms: &pseudonyms, enriched: &enriched, texts: &texts, rules };
+    let columns = Encodable { batch: &batch, pseudonyms: &pseudonyms, enriched: &enriched, texts: &texts, rules, schemas };
     let mut encoder = Encoder {
         columns,
         forms: &forms,
@@ -181,7 +199,6 @@ fn piece(
         tallies: vec![Tally::default(); rules.tenants.len()],
     };
     encoder.rows(records, &routes, &mut rejected);
-    // Fields are counted for the tenant of the piece's first row: a piece of several tenants is rare, and the count is a hint, not an outcome.
     encoder.count_fields(records, &range, &dropped, &drops, &texts.hits);
     for (tenant, field) in taken {
         *encoder.tallies[usize::from(tenant)].minimised.entry(field).or_default() += 1;
@@ -365,4 +382,24 @@ fn record_bytes(record: &crate::model::record::OutputRecord, chunk: &OutputChunk
     let headers = &chunk.headers[record.headers.0 as usize..record.headers.1 as usize];
     let headers: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len as usize + 8).sum();
     record.key.len as usize + record.value.len as usize + headers + 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transform::fixture;
+    use crate::transform::rules::Source;
+
+    #[test]
+    fn what_is_dropped_is_counted_for_its_own_tenant() {
+        let mut rules = fixture::rules("");
+        rules.sources.push(Source { topic: "zeta.raw.web".into(), tenant: 1 });
+        let mut records = RawRecords::default();
+        for source in [0, 0, 0, 1, 1, 0] {
+            records.push(source, 0, 0, fixture::NOW, b"{}");
+        }
+        assert_eq!(pieces(&records, &rules, 2), [0..2, 2..3, 3..5, 5..6]);
+        assert_eq!(pieces(&records, &rules, 100), [0..3, 3..5, 5..6]);
+        assert!(pieces(&RawRecords::default(), &rules, 1).is_empty());
+    }
 }

@@ -29,6 +29,7 @@ pub mod own_values;
 pub mod pseudonymise;
 pub mod route;
 pub mod rules;
+pub mod schemas;
 pub mod scrub;
 
 #[cfg(test)]
@@ -36,4 +37,4 @@ mod fixture;
 #[cfg(test)]
 mod naive;
 
-pub use line::{Tally, Transformed, transform, transform_gated};
+pub use line::{Tally, Transformed, transform, transform_gated, transform_known};

@@ -673,7 +673,10 @@ fn the_same_bytes_in_any_chunking_and_on_any_number_of_threads() {
     let want = bytes(&rules, &transform(&records, &rules, &assets, NOW));
     assert!(want.0.len() > 3_000);
     for rows in [1, 7, 100, 1_024, 5_000] {
-        assert!(bytes(&rules, &transform_in_chunks(&records, &rules, &assets, &Gates::default(), NOW, rows)) == want, "chunks of {rows}");
+        assert!(
+            bytes(&rules, &transform_in_chunks(&records, &rules, &assets, (&Gates::default(), &rules.schemas), NOW, rows)) == want,
+            "chunks of {rows}"
+        );
     }
     for threads in [1, 2, 5] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

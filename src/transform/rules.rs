@@ -7,11 +7,11 @@ use crate::model::identifier::IdentifierType;
 use crate::model::pseudonym::Epoch;
 use crate::model::record::TopicIndex;
 use crate::model::tenant::TenantId;
-use crate::transform::decode::Programs;
 use crate::transform::destinations::DestinationConfig;
 use crate::transform::forms::Wanted;
 use crate::transform::hash::HmacKey;
 use crate::transform::minimise::Allowed;
+use crate::transform::schemas::Schemas;
 use crate::transform::scrub::{ScrubRules, SpecialTerms};
 
 /// A raw topic.
@@ -30,6 +30,8 @@ pub struct OutputTopic {
     pub name: String,
     /// Index of the tenant it belongs to.
     pub tenant: u16,
+    /// Avro schema of the records that `run` writes to it; `None`: they are JSON, or others write them.
+    pub schema: Option<&'static str>,
     /// Largest record that it takes. Units: bytes of key, value and headers.
     pub max_record_bytes: usize,
 }
@@ -42,14 +44,10 @@ pub struct Rules {
     pub topics: Vec<OutputTopic>,
     /// Tenants.
     pub tenants: Vec<TenantRules>,
-    /// Avro schemas of raw events that are known.
-    pub avro: Programs,
+    /// Avro schemas that are known without a registry: its single-object encoding.
+    pub schemas: Schemas,
     /// How far ahead of its receipt an event may be dated. Units: ms.
     pub future_tolerance_ms: i64,
-    /// What stands before an Avro record's body: single-object marker and fingerprint, or the registry's magic byte and id.
-    pub record_prefix: Vec<u8>,
-    /// The same for records of the network topic.
-    pub network_prefix: Vec<u8>,
     /// Terms that speak of special categories.
     pub special_terms: SpecialTerms,
     /// Forms that the destinations of all tenants want.

@@ -320,7 +320,9 @@ pub fn audit(input: &[u8], told: &mut Told) {
 }
 
 fn record_prefix() -> &'static [u8] {
-    &world().rules.record_prefix
+    let rules = &world().rules;
+    let events = rules.topics.iter().position(|t| t.schema == Some(lethe::config::compile::RECORD_SCHEMA)).unwrap();
+    rules.schemas.prefix(lethe::model::record::TopicIndex(events as u16))
 }
 
 /// Bodies of records that the line wrote.

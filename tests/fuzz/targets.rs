@@ -12,7 +12,7 @@ use lethe::model::record::RawRecords;
 use lethe::transform::decode::{SchemaId, compile_avro};
 use lethe::transform::rules::Rules;
 use lethe::transform::transform_gated;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// One reader.
 pub struct Target {
@@ -81,7 +81,7 @@ pub fn line(rules: &Rules, payload: &[u8], clean: bool, told: &mut Told) {
             if sent || topic.ends_with(".quarantine") || topic.ends_with(".notices") {
                 serde_json::from_slice::<serde_json::Value>(value).unwrap_or_else(|_| panic!("{topic}: a value that is no JSON"));
             } else if !topic.ends_with(".network") {
-                assert!(record::read(&rules.record_prefix, value).is_some(), "{topic}: a record that cannot be read");
+                assert!(record::read(rules.schemas.prefix(one.topic), value).is_some(), "{topic}: a record that cannot be read");
             }
             if topic.ends_with(".quarantine") || topic.ends_with(".notices") || clean && !sent && !topic.ends_with(".network") {
                 told.bytes(value);
@@ -184,7 +184,7 @@ fn avro_schema(input: &[u8], told: &mut Told) {
     let Ok(program) = compile_avro(schema) else { return };
     static RULES: OnceLock<Mutex<Rules>> = OnceLock::new();
     let mut rules = RULES.get_or_init(|| Mutex::new(crate::world::rules())).lock().unwrap_or_else(PoisonError::into_inner);
-    rules.avro.insert(SchemaId::Registry(2), program);
+    rules.schemas.learn(SchemaId::Registry(2), Some(Arc::new(program)));
     line(&rules, &[&[0, 0, 0, 0, 2], body].concat(), false, told);
 }
 

@@ -62,7 +62,7 @@ pub fn rules() -> Rules {
     let config = load::parse(CONFIG, std::iter::empty()).unwrap();
     assert_eq!(config.validate(), Vec::<String>::new());
     let mut rules = compile(&config, &keyring(config.tenant.iter().map(|t| t.id.clone()))).unwrap();
-    rules.avro.insert(SchemaId::Registry(REGISTRY_ID), compile_avro(RAW_EVENT_SCHEMA).unwrap());
+    rules.schemas.learn(SchemaId::Registry(REGISTRY_ID), Some(std::sync::Arc::new(compile_avro(RAW_EVENT_SCHEMA).unwrap())));
     rules
 }
 

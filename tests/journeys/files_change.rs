@@ -32,7 +32,7 @@ fn refused(job: &Lethe, file: &str) -> f64 {
 }
 
 /// What the status page shows, once its script has run in a browser.
-fn page(address: &str) -> String {
+pub fn page(address: &str) -> String {
     let mut browser = program("chromium", "--version", "chromium");
     browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=8000", "--dump-dom"]);
     let done = browser.arg(format!("http://{address}/")).stdin(Stdio::null()).output().unwrap();

@@ -23,10 +23,12 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-const USERS: [&str; 10] = [
+const USERS: [&str; 12] = [
     "lethe-operator",
     "lethe-run",
     "lethe-retain",
+    "lethe-aggregate",
+    "lethe-sessions",
     "lethe-privacy-officer",
     "acme-producer",
     "acme-analyst",
@@ -177,7 +179,9 @@ fn each_role_can_do_its_work_and_nothing_else() {
     }
     secured.lethe("lethe-run", &["run", "--until-caught-up"]).assert_done();
     secured.lethe("lethe-retain", &["retain", "--until-caught-up"]).assert_done();
-    secured.lethe("lethe-privacy-officer", &["status"]).assert_done();
+    secured.lethe("lethe-aggregate", &["aggregate", "--until-caught-up"]).assert_done();
+    secured.lethe("lethe-sessions", &["sessions", "--until-caught-up"]).assert_done();
+    officer_works(&secured);
     secured.lethe("lethe-operator", &["pause", "--tenant", "acme"]).assert_done();
     secured.lethe("lethe-operator", &["resume", "--tenant", "acme"]).assert_done();
     assert!(secured.read("acme-analyst", "acme.analyst.reports", "acme.events").is_ok_and(|records| records > 0));
@@ -202,6 +206,22 @@ fn each_role_can_do_its_work_and_nothing_else() {
     doctor_sees_what_is_wrong(&secured);
 }
 
+/// What people ask of a privacy officer, from its order to what is known of it; and no other role of Lethe's may give such an order.
+fn officer_works(secured: &Secured) {
+    let officer = |arguments: &[&str]| secured.lethe("lethe-privacy-officer", arguments);
+    officer(&["status"]).assert_done();
+    let person = ["--tenant", "acme", "--external-id", "nobody"];
+    let request = officer(&[&["erase"], &person[..]].concat()).assert_done().request();
+    officer(&["status", "--request", &request, "--json"]).assert_done();
+    officer(&[&["withdraw", "--purpose", "ads"], &person[..]].concat()).assert_done();
+    officer(&["audit", "verify"]).assert_done();
+    for user in ["lethe-run", "lethe-aggregate", "lethe-sessions", "acme-analyst"] {
+        secured.lethe(user, &[&["erase"], &person[..]].concat()).assert_code(1);
+    }
+    assert_eq!(secured.produce("lethe-sessions", "acme.events", &["{}".to_owned()]), Err(Code::TopicAuthorizationFailed));
+    assert_eq!(secured.read("lethe-aggregate", "lethe-x", "acme.events"), Err(Code::GroupAuthorizationFailed));
+}
+
 fn doctor_sees_what_is_wrong(secured: &Secured) {
     let operator = secured.of("lethe-operator");
     let healthy = secured.doctor(&operator, &["--role", "operator"], 0);
@@ -213,6 +233,10 @@ fn doctor_sees_what_is_wrong(secured: &Secured) {
     }
     assert_eq!(told(&secured.doctor(&secured.of("lethe-run"), &["--role", "run"], 0), "permissions"), "");
     assert_eq!(told(&secured.doctor(&secured.of("lethe-retain"), &["--role", "retain"], 0), "permissions"), "");
+    for role in ["aggregate", "sessions", "privacy-officer"] {
+        let of_role = secured.doctor(&secured.of(&format!("lethe-{role}")), &["--role", role], 0);
+        assert_eq!(told(&of_role, "permissions"), "", "{role}");
+    }
     let without = told(&secured.doctor(&secured.of("lethe-run"), &["--role", "retain"], 1), "permissions");
     assert!(without.contains("acme.events") && without.contains("lethe topics acls --role retain"), "{without}");
 

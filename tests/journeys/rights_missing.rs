@@ -59,6 +59,16 @@ fn a_missing_right_is_told_and_one_topic_stops_one_tenant() {
         assert!(kafka::watermarks(scene.bootstrap(), topic).iter().all(|(_, end)| *end == 0), "{topic} was written to");
     }
     grant(&["--operation", "All", "--topic", "*"]);
+    let unread = ["--operation", "Read", "--topic", raw.as_str()];
+    acl("--add", "--deny-principal", &unread);
+
+    // One topic that may not be read, among others: the same.
+    scene.produce_to(&well, 300);
+    let part = run(&scene.config);
+    part.assert_code(1);
+    assert!(part.stderr.lines().last().is_some_and(|line| line.starts_with("lethe: rows wait") && line.contains(&sick)), "{}", part.stderr);
+    assert_eq!((scene.lag(&well), scene.lag(&sick)), (0, 500));
+    acl("--remove", "--deny-principal", &[&unread[..], &["--force"]].concat());
     let denied = ["--operation", "Write", "--topic", &format!("{sick}.events")];
     acl("--add", "--deny-principal", &denied);
 

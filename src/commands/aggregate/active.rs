@@ -1,5 +1,6 @@
 //! The process that counts: takes over from what is committed, reads, and publishes what is due.
 
+use crate::commands::framing::Framing;
 use crate::commands::terminated;
 use crate::config::{Config, TenantConfig};
 use crate::derive::aggregate::{Aggregate, Event, Held, Lateness, Outcome, Rules, Until};
@@ -20,7 +21,6 @@ use crate::model::span::Span;
 use crate::model::time::SECOND_MS;
 use crate::ops::clock;
 use crate::ops::metrics::TenantLabels;
-use crate::transform::avro::single_object_prefix;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -73,7 +73,7 @@ pub(super) struct Active<'c> {
     readback: ReadBack,
     positions: BTreeMap<Place, Position>,
     benchmarks: Benchmarks,
-    prefix: Vec<u8>,
+    framing: Framing,
     looked_at_ms: i64,
     caught_up: bool,
 }
@@ -164,7 +164,7 @@ impl<'c> Active<'c> {
         let from: Vec<(Place, Option<i64>)> = places.iter().map(|p| (*p, committed.get(p).map(|(offset, _)| *offset))).collect();
         let mut active = Active {
             labels: TenantLabels::new(config.tenant.iter().map(|t| t.id.as_str())),
-            prefix: single_object_prefix(RECORD_SCHEMA).map_err(|e| Fault::Stop(e.to_string()))?,
+            framing: Framing::new(config, RECORD_SCHEMA).map_err(|e| Fault::Stop(e.to_string()))?,
             readback: ReadBack::connect(&config.kafka)?,
             positions: from.iter().map(|(p, next)| (*p, Position { next: next.unwrap_or(0), ..Position::default() })).collect(),
             benchmarks: Benchmarks::new(benchmarks_ms),
@@ -208,15 +208,24 @@ impl<'c> Active<'c> {
     /// Reads for a while.
     pub fn read(&mut self) -> Result<(), Fault> {
         let begun = Instant::now();
-        let Active { consumer, tenants, positions, prefix, .. } = self;
+        let Active { consumer, tenants, positions, framing, .. } = self;
         while begun.elapsed() < TURN {
+            let mut fault = None;
             let came = consumer.lend(Duration::from_millis(20), |lent| {
                 if let (Some(tenant), Some(position)) = (tenants.get_mut(usize::from(lent.place.0)), positions.get_mut(&lent.place)) {
                     position.next = lent.offset + 1;
-                    let outcome = take(tenant, &lent, prefix);
-                    *tenant.outcomes.entry(outcome).or_default() += 1;
+                    match framing.prefix_of(lent.value.unwrap_or_default()) {
+                        Ok(prefix) => {
+                            let outcome = take(tenant, &lent, prefix);
+                            *tenant.outcomes.entry(outcome).or_default() += 1;
+                        }
+                        Err(unknown) => fault = Some(unknown),
+                    }
                 }
             })?;
+            if let Some(unknown) = fault {
+                return Err(unknown);
+            }
             if !came {
                 break;
             }

@@ -8,7 +8,7 @@
 mod active;
 
 use super::Failure;
-use super::process::{self, Files, Load, Process, Refused};
+use super::process::{Files, Load, Process};
 use crate::config::Config;
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, RawConsumer};
@@ -28,20 +28,14 @@ const FAULT_PAUSE: Duration = Duration::from_millis(500);
 /// are taken up: counting begins anew from what is committed.
 ///
 /// Errors: no tenant has events; no `lethe.directives`; brokers that refuse, or that do not answer at the start.
-pub fn aggregate(load: Load<'_>, path: &Path, until_caught_up: bool) -> Result<(), Failure> {
+pub fn aggregate(load: &Load, path: &Path, until_caught_up: bool) -> Result<(), Failure> {
     let mut files = Files::follow(path, &load()?);
     let mut config = load()?;
     check(&config)?;
     let process = Process::start(&config.aggregate.http, &config)?;
     process.end_in_time().map_err(Failure::Failed)?;
     loop {
-        let fresh = count(&config, &process, until_caught_up, || {
-            files.look(&process, || {
-                let next = process::changed(load, &config)?;
-                next.iter().try_for_each(check).map_err(Refused::config)?;
-                Ok(next)
-            })
-        })?;
+        let fresh = count(&config, &process, until_caught_up, || files.look_checked(&process, load, &config, check))?;
         match fresh {
             Some(next) => config = next,
             None => return Ok(()),

@@ -68,7 +68,8 @@ fn missing(config: &Config, grants: &[Grant], permissions: &Permissions) -> Resu
             }
         }
     }
-    for grant in grants.iter().filter(|g| g.resource == Resource::TransactionalId) {
+    // One that is no prefix is a process's own, and asking with it would fence that process.
+    for grant in grants.iter().filter(|g| g.resource == Resource::TransactionalId && g.prefixed) {
         for prefix in &grant.names {
             asked += grant.operations.len();
             // An id of its own: nobody who works is fenced by it.

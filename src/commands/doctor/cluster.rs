@@ -33,7 +33,7 @@ pub(super) fn look(config: &Config, admin: &Admin, there: &HashMap<String, u32>)
     let mut findings = vec![release(config, admin)];
     findings.extend(settings(config, admin));
     findings.extend(replicas(config, admin));
-    findings.push(cleaner(config));
+    findings.push(cleaner(config, admin));
     findings.push(stable(config, there));
     findings.push(skew(config));
     findings.extend(disk(admin));
@@ -95,7 +95,10 @@ fn named(names: &[&str]) -> String {
 }
 
 /// Whether what should have been gone is gone: nobody tells of a dead cleaner but its work.
-fn cleaner(config: &Config) -> Finding {
+fn cleaner(config: &Config, admin: &Admin) -> Finding {
+    if let Some(off) = admin.without_cleaner().ok().filter(|off| !off.is_empty()) {
+        return Finding::fail("cleaner", topics::cleaner_is_off(&off), "log.cleaner.enable=true in server.properties, and a restart");
+    }
     let now_ms = clock::now_ms();
     let overdue = config.governed().map_err(|faults| faults.join("; ")).and_then(|governed| {
         let topics = status::survey(config, &governed, now_ms).map_err(|failure| failure.to_string())?;

@@ -3,6 +3,7 @@
 mod access;
 mod cluster;
 mod files;
+mod registry;
 
 use super::{Failure, terminated};
 use crate::config::Config;
@@ -59,6 +60,7 @@ pub fn doctor(config: &Config, roles: &[Role], json: bool) -> Result<(), Failure
     let live = if answer.is_ok() { terminated::without_begun(config).unwrap_or(Cow::Borrowed(config)) } else { Cow::Borrowed(config) };
     let config = live.as_ref();
     let mut findings = files::look(config);
+    findings.extend(registry::look(config));
     match answer {
         Err(fault) => {
             findings.push(Finding::fail("brokers", fault.to_string(), "kafka.* in the config; `nc -vz HOST PORT` from this machine"))
@@ -95,6 +97,26 @@ fn print_table(report: &Report) {
         println!("{verdict}  {:<width$}  {}", f.check, f.detail);
         if !f.mend.is_empty() {
             println!("      {:<width$}  -> {}", "", f.mend);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_names_what_is_printed() {
+        let text = include_str!("../../../schemas/doctor/doctor.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(text).unwrap();
+        let report = Report { verdict: Verdict::Fail, findings: vec![Finding::warn("brokers", "one is away", "start it")] };
+        let printed = serde_json::to_value(report).unwrap();
+        let names = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(names(&printed), names(&schema["properties"]));
+        assert_eq!(names(&printed["findings"][0]), names(&schema["properties"]["findings"]["items"]["properties"]));
+        let verdicts = &schema["properties"]["verdict"]["enum"];
+        for verdict in [Verdict::Pass, Verdict::Warn, Verdict::Fail] {
+            assert!(verdicts.as_array().unwrap().contains(&serde_json::to_value(verdict).unwrap()));
         }
     }
 }

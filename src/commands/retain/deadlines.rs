@@ -9,7 +9,7 @@ use crate::ops::clock;
 
 impl Officer<'_> {
     /// By when a request must be done, if it has a deadline. Units: ms since the epoch.
-    fn deadline_ms(&self, id: &str, r: &Request) -> Option<i64> {
+    pub(super) fn deadline_ms(&self, id: &str, r: &Request) -> Option<i64> {
         match r.kind.as_str() {
             "erase" => Some(r.received_ms + self.config.retain.erasure_deadline.as_millis() as i64),
             "terminate" => self.in_force.of_request(id).and_then(|s| Termination::of(s)).map(|t| t.deadline_ms),

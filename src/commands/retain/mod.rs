@@ -11,6 +11,7 @@
 //! on tombstones may still lie about. Killed at any point, the next process goes on from what was committed.
 
 mod barrier;
+mod board;
 mod cleaning;
 mod cursor;
 mod deadlines;
@@ -22,7 +23,7 @@ mod sweep;
 mod sweeping;
 mod trim;
 
-use super::process::{self, Files, Process, Refused};
+use super::process::{Files, Process};
 use super::watch::Watch;
 use super::{Failure, Load, terminated, topics};
 use crate::config::governed::Governed;
@@ -84,7 +85,7 @@ struct Retain<'c> {
 /// taken up: the cursors are taken over anew, from what was committed.
 ///
 /// Errors: topics whose settings cannot keep the promise, with the command that mends them; brokers that refuse.
-pub fn retain(load: Load<'_>, path: &Path, until_caught_up: bool) -> Result<(), Failure> {
+pub fn retain(load: &Load, path: &Path, until_caught_up: bool) -> Result<(), Failure> {
     let mut files = Files::follow(path, &load()?);
     let mut config = load()?;
     // Told before the brokers are asked.
@@ -92,13 +93,7 @@ pub fn retain(load: Load<'_>, path: &Path, until_caught_up: bool) -> Result<(), 
     check(&config)?;
     let process = Process::start(&config.retain.http, &config)?;
     loop {
-        let fresh = enforce(&config, &process, until_caught_up, || {
-            files.look(&process, || {
-                let next = process::changed(load, &config)?;
-                next.iter().try_for_each(check).map_err(Refused::config)?;
-                Ok(next)
-            })
-        })?;
+        let fresh = enforce(&config, &process, until_caught_up, || files.look_checked(&process, load, &config, check))?;
         match fresh {
             Some(next) => config = next,
             None => return Ok(()),
@@ -118,7 +113,7 @@ fn enforce(
     let live = terminated::without(config, &begun);
     let governed = live.governed().map_err(|faults| Failure::Usage(faults.join("; ")))?;
     let stop = process.follow_stop().map_err(Failure::Failed)?;
-    let duty = Duty::start(config, &begun, &stop)?;
+    let duty = Duty::start(config, &begun, &stop, &process.health.board)?;
     let mut retain = Retain::connect(&live, governed, Arc::clone(&stop))?;
     retain.watch()?;
     process.health.set_ready(true);
@@ -150,6 +145,10 @@ fn enforce(
 /// Refuses to begin when the brokers' settings cannot keep the promise.
 fn check(config: &Config) -> Result<(), Failure> {
     let admin = Admin::connect(&config.kafka)?;
+    let off = admin.without_cleaner()?;
+    if !off.is_empty() {
+        return Err(Failure::Failed(format!("the windows cannot be kept: {}", topics::cleaner_is_off(&off))));
+    }
     let live = terminated::without_begun(config)?;
     let plans = topics::plans(&live, &admin)?;
     let faults = topics::faults(&plans, &admin)?;

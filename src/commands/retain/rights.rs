@@ -8,6 +8,7 @@
 //! audit entry, in this order, so that a process killed anywhere leaves a state from which the next goes on, and never a certificate first.
 
 use super::barrier::Writers;
+use super::board;
 use super::cleaning::Cleaning;
 use crate::commands::Failure;
 use crate::config::governed::Governed;
@@ -25,6 +26,7 @@ use crate::lifecycle::signed::read_private;
 use crate::lifecycle::termination::Terminations;
 use crate::model::directive::{InForce, Order, Outcome};
 use crate::model::time::HOUR_MS;
+use crate::ops::http::Board;
 use crate::ops::{clock, keys_signing, metrics as counted};
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
@@ -59,7 +61,7 @@ pub(super) struct Duty {
 
 impl Duty {
     /// Starts the thread. `begun`: terminated tenants whose cursors this process has let go of. Errors: none can be started.
-    pub(super) fn start(config: &Config, begun: &BTreeSet<String>, stop: &Arc<AtomicBool>) -> Result<Duty, Failure> {
+    pub(super) fn start(config: &Config, begun: &BTreeSet<String>, stop: &Arc<AtomicBool>, board: &Board) -> Result<Duty, Failure> {
         let (on, state) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU8::new(UNKNOWN)));
         let post = Post {
             config: config.clone(),
@@ -68,6 +70,7 @@ impl Duty {
             on: Arc::clone(&on),
             state: Arc::clone(&state),
             stop: Arc::clone(stop),
+            board: board.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("rights".into())
@@ -106,6 +109,8 @@ struct Post {
     on: Arc<AtomicBool>,
     state: Arc<AtomicU8>,
     stop: Arc<AtomicBool>,
+    /// What the status page shows of requests.
+    board: Board,
 }
 
 impl Post {
@@ -115,6 +120,7 @@ impl Post {
         while !self.stop.load(Ordering::SeqCst) {
             if !self.on.load(Ordering::SeqCst) {
                 officer = None;
+                self.board.clear();
                 std::thread::sleep(Duration::from_millis(100));
                 continue;
             }
@@ -163,6 +169,7 @@ pub(super) struct Officer<'p> {
     /// When a hindrance was last told of. Units: ms since the epoch.
     pub(super) told_ms: i64,
     pub(super) stop: &'p AtomicBool,
+    board: &'p Board,
     pub(super) producer: TransactionalProducer,
     /// Looks at the retention cursors.
     pub(super) cursors: RawConsumer,
@@ -201,6 +208,7 @@ impl<'p> Officer<'p> {
             config,
             governed: &post.governed,
             begun: &post.begun,
+            board: &post.board,
             told_ms: 0,
             stop: &post.stop,
             producer,
@@ -455,6 +463,7 @@ impl<'p> Officer<'p> {
     }
 
     fn measure(&self, now_ms: i64) {
+        self.board.show(&board::shown(&self.in_force, &self.requests, |id, r| self.deadline_ms(id, r), now_ms));
         let labels = counted::TenantLabels::new(self.config.tenant.iter().map(|t| t.id.as_str()));
         for tenant in &self.config.tenant {
             let open = || self.requests.open().filter(|(_, r)| r.kind == "erase" && r.tenant == tenant.id.as_str());

@@ -1,5 +1,6 @@
 //! The first stage: reads raw records into batches, and keeps to what is assigned, paused and limited.
 
+use super::schemas::Waits;
 use super::{Collected, Job, mark};
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, Membership, Place, Polled, RawConsumer};
@@ -47,6 +48,9 @@ pub(super) struct Collector {
     wait: Duration,
     last_idle_look: Instant,
     limits: HashMap<u16, Limit>,
+    /// Partitions that stand still before a row whose schema is not known yet.
+    held: HashMap<Place, Waits>,
+    seen_versions: u64,
 }
 
 /// A tenant's rate limit at work: a bucket that fills with the time and is emptied by events.
@@ -110,6 +114,8 @@ impl Collector {
             wait: POLL,
             last_idle_look: Instant::now(),
             limits: HashMap::new(),
+            held: HashMap::new(),
+            seen_versions: 0,
         }
     }
 
@@ -151,6 +157,7 @@ impl Collector {
             again(&job, || consumer.rewind(&back))?;
         }
         self.read_limits();
+        self.held.retain(|place, _| self.owned.contains(place));
         self.stand_or_go()?;
         self.commit_positions()?;
         if self.seen > 0 {
@@ -182,13 +189,14 @@ impl Collector {
             let id = job.rules.tenants[usize::from(tenant)].id.as_str();
             let paused = job.follower.in_force(|f| f.is_paused(id));
             let blocked = job.tenants.is_blocked(tenant);
-            for (cause, on) in [("directive", paused), ("topic", blocked)] {
+            let withheld = job.schemas.withholds(&job.rules, tenant);
+            for (cause, on) in [("directive", paused), ("topic", blocked), ("schema", withheld)] {
                 metrics::gauge!("lethe_tenant_paused", "tenant" => job.labels.of(id).to_owned(), "cause" => cause)
                     .set(f64::from(u8::from(on)));
             }
-            paused || blocked || self.limits.get(&tenant).is_some_and(|l| l.waits)
+            paused || blocked || withheld || self.limits.get(&tenant).is_some_and(|l| l.waits)
         };
-        let wanted: HashSet<Place> = self.owned.iter().filter(|(source, _)| stands(*source)).copied().collect();
+        let wanted: HashSet<Place> = self.owned.iter().filter(|place| stands(place.0) || self.held.contains_key(place)).copied().collect();
         let pause: Vec<Place> = wanted.difference(&self.standing).copied().collect();
         let resume: Vec<Place> = self.standing.difference(&wanted).filter(|p| self.owned.contains(p)).copied().collect();
         if !pause.is_empty() {
@@ -206,7 +214,9 @@ impl Collector {
 
     /// Commits where every assigned partition stands, so that its mark says which directives were in force.
     fn commit_positions(&mut self) -> Result<(), Fault> {
-        let owned: Vec<Place> = self.owned.iter().copied().collect();
+        // Who may not read a topic may not commit an offset of it either: its refusal would void everybody's work, again and again.
+        let may = |place: &&Place| !self.job.tenants.is_unreadable(self.job.rules.sources[usize::from(place.0)].tenant);
+        let owned: Vec<Place> = self.owned.iter().filter(may).copied().collect();
         if owned.is_empty() {
             return Ok(());
         }
@@ -264,6 +274,7 @@ impl Collector {
             // Of one tenant among others only the others go on; a tenant alone must hear of it.
             Err(Fault::Topic(text)) if self.job.rules.tenants.len() > 1 => {
                 tracing::error!(cause = %text, "a raw topic cannot be read; the other tenants go on");
+                self.job.tenants.read_was_refused();
                 Polled::Nothing
             }
             Err(fault) => return Err(fault),
@@ -279,7 +290,7 @@ impl Collector {
         let full = self.records.rows.len() >= batch_events || self.records.bytes.len() >= batch_bytes;
         let ripe = self.is_time_to_look() && self.first_at.is_some_and(|first| first.elapsed() >= batch_wait);
         if full || ripe {
-            self.send_batch();
+            self.send_batch()?;
         }
         Ok(())
     }
@@ -297,12 +308,13 @@ impl Collector {
         Ok(())
     }
 
-    fn send_batch(&mut self) {
+    fn send_batch(&mut self) -> Result<(), Fault> {
         let mut next_records = self.spent.try_recv().unwrap_or_default();
         next_records.clear();
         let mut records = std::mem::replace(&mut self.records, next_records);
-        let next = std::mem::take(&mut self.next);
+        let mut next = std::mem::take(&mut self.next);
         self.first_at = None;
+        self.hold_back(&mut records, &mut next)?;
         if self.job.rules.tenants.len() > 1 {
             // A tenant's rows together make its pieces of work; the sort is stable, so each partition keeps its order.
             records.rows.sort_by_key(|r| r.source);
@@ -313,6 +325,26 @@ impl Collector {
             self.records.rows.reserve(records.rows.len());
         }
         self.send(records, next);
+        Ok(())
+    }
+
+    /// Ends each partition's part of a batch before the first row whose schema is not known yet: it waits there.
+    fn hold_back(&mut self, records: &mut RawRecords, next: &mut BTreeMap<Place, i64>) -> Result<(), Fault> {
+        if !self.held.is_empty() {
+            // Nothing should come of what stands still. If it did, it must not be taken for the end of the wait.
+            records.rows.retain(|r| !self.held.contains_key(&(r.source, r.partition)));
+            next.retain(|place, _| !self.held.contains_key(place));
+        }
+        let waiting = self.job.schemas.waiting(records);
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        records.rows.retain(|r| waiting.get(&(r.source, r.partition)).is_none_or(|(offset, _)| r.offset < *offset));
+        for (place, (offset, waits)) in waiting {
+            next.insert(place, offset);
+            self.held.insert(place, waits);
+        }
+        self.stand_or_go()
     }
 
     fn send(&self, records: RawRecords, next: BTreeMap<Place, i64>) {
@@ -330,6 +362,16 @@ impl Collector {
     fn look_around(&mut self) -> Result<(), Fault> {
         self.last_idle_look = Instant::now();
         let mut changed = self.job.tenants.unblock_due();
+        let versions = self.job.schemas.version() + self.job.tenants.version();
+        changed |= std::mem::replace(&mut self.seen_versions, versions) != versions;
+        self.job.schemas.hold(Arc::as_ptr(&self.consumer).addr(), self.held.keys());
+        let before = self.held.len();
+        self.held.retain(|_, waits| !self.job.schemas.can_go(waits));
+        if self.held.len() < before {
+            // What was read beyond the row is read again, from what is committed.
+            self.generation.drain();
+            return Ok(());
+        }
         for limit in self.limits.values_mut() {
             let waited = limit.waits;
             limit.fill(self.last_idle_look);

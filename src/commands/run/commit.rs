@@ -77,6 +77,7 @@ impl Committer {
                     let id = &self.job.rules.tenants[usize::from(tenant)].id;
                     tracing::error!(tenant = %id, cause = %text, "a topic of the tenant cannot be written: the tenant stands still, the others go on");
                     self.job.tenants.block(tenant);
+                    self.job.tenants.read_was_refused();
                     blocked = true;
                 }
                 Err(fault) => return Err(fault),

@@ -11,6 +11,8 @@
 mod collect;
 mod commit;
 mod directives;
+mod schemas;
+mod target;
 mod tenants;
 
 use super::process::{self, Epochs, Files, Process, Refused};
@@ -22,8 +24,10 @@ use crate::faults::{self, Planted};
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, Membership, Place, RawConsumer};
 use crate::kafka::directives::Mark;
+use crate::kafka::permissions::{Authorised, Permissions};
 use crate::kafka::topics::Admin;
 use crate::lifecycle::termination::Terminations;
+use crate::model::access::Operation;
 use crate::model::keyring::Keyring;
 use crate::model::record::RawRecords;
 use crate::ops::assets::GeoFile;
@@ -31,9 +35,9 @@ use crate::ops::{clock, http, keys, metrics};
 use crate::transform::enrich::device_table::DeviceTable;
 use crate::transform::enriched::Assets;
 use crate::transform::rules::Rules;
-use crate::transform::{Tally, Transformed, transform_gated};
+use crate::transform::{Tally, Transformed, transform_known};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +55,7 @@ pub(crate) struct Job {
     labels: metrics::TenantLabels,
     follower: directives::Follower,
     tenants: tenants::Tenants,
+    schemas: schemas::Known,
     stop: AtomicBool,
     /// The topics of a terminated tenant are gone: the job is to begin anew without it.
     ended: AtomicBool,
@@ -131,7 +136,7 @@ pub struct Done {
 /// change meanwhile are taken up: the job begins anew in the same process, from what was committed.
 ///
 /// Errors: configuration, keys, topics, brokers; see [`Failure`].
-pub fn run(load: Load<'_>, path: &Path, until_caught_up: bool) -> Result<(), Failure> {
+pub fn run(load: &Load, path: &Path, until_caught_up: bool) -> Result<(), Failure> {
     let mut files = Files::follow(path, &load()?);
     let mut config = load()?;
     if config.tenant.is_empty() {
@@ -141,15 +146,19 @@ pub fn run(load: Load<'_>, path: &Path, until_caught_up: bool) -> Result<(), Fai
     if until_caught_up {
         return work(config, keyring, End::CaughtUp).map(drop);
     }
-    let mut prepared = prepare(&config, &keyring)?;
+    let kept = schemas::Kept::new(&config).map_err(Failure::Usage)?;
+    let mut prepared = prepare(&config, &keyring, &kept)?;
     let process = Process::start(&config.run.http, &config)?;
     loop {
         let epochs = keyring.epochs();
         drop(keyring);
         let mut fresh = None;
         let mut look = || {
-            let is_new_keyring = files.is_new_keyring();
-            fresh = files.look(&process, || anew(load, &config, is_new_keyring, &epochs));
+            fresh = files.look(&process, |files| {
+                let (load, now, kept, is_new_keyring) = (Arc::clone(load), config.clone(), Arc::clone(&kept), files.is_new_keyring());
+                let epochs = epochs.clone();
+                move || anew(&load, (&now, &epochs), is_new_keyring, &kept)
+            });
             fresh.is_some()
         };
         if prepared.rules.tenants.is_empty() {
@@ -163,7 +172,7 @@ pub fn run(load: Load<'_>, path: &Path, until_caught_up: bool) -> Result<(), Fai
             None => {
                 // A terminated tenant's topics are gone: on without it.
                 keyring = keys::load(&config.keys.file, std::env::var(keys::KEYRING_VARIABLE).ok())?;
-                prepared = prepare(&config, &keyring)?;
+                prepared = prepare(&config, &keyring, &kept)?;
             }
         }
     }
@@ -186,21 +195,27 @@ struct Ready {
     admin: Admin,
     tenants: tenants::Tenants,
     assets: Tables,
+    schemas: schemas::Known,
 }
 
 /// What is to be in force after files were changed; `None`: nothing is different. Errors: what would not run is refused.
-fn anew(load: Load<'_>, now: &Config, is_new_keyring: bool, epochs: &Epochs) -> Result<Option<(Config, Keyring, Ready)>, Refused> {
+fn anew(
+    load: &Load,
+    (now, epochs): (&Config, &Epochs),
+    is_new_keyring: bool,
+    kept: &Arc<schemas::Kept>,
+) -> Result<Option<(Config, Keyring, Ready)>, Refused> {
     let next = match process::changed(load, now)? {
         Some(next) => next,
         None if is_new_keyring => now.clone(),
         None => return Ok(None),
     };
     let keyring = process::keyring(&next, epochs)?;
-    let ready = prepare(&next, &keyring).map_err(Refused::config)?;
+    let ready = prepare(&next, &keyring, kept).map_err(Refused::config)?;
     Ok(Some((next, keyring, ready)))
 }
 
-fn prepare(config: &Config, keyring: &Keyring) -> Result<Ready, Failure> {
+fn prepare(config: &Config, keyring: &Keyring, kept: &Arc<schemas::Kept>) -> Result<Ready, Failure> {
     let keyless = terminated::keyless(config, keyring);
     if keyless.is_empty() {
         // Told before the brokers are asked.
@@ -217,14 +232,16 @@ fn prepare(config: &Config, keyring: &Keyring) -> Result<Ready, Failure> {
     let config = terminated::without(config, &gone).into_owned();
     let rules = compile(&config, keyring).map_err(|faults| Failure::Usage(faults.join("; ")))?;
     let tenants = tenants::Tenants::look(&rules, &config, &there)?;
-    Ok(Ready { rules, admin, tenants, assets: Tables::open(&config)?, config })
+    let schemas = schemas::Known::new(kept, &rules, config.schema_registry.unknown_wait);
+    Ok(Ready { rules, admin, tenants, assets: Tables::open(&config)?, schemas, config })
 }
 
 /// The job itself, once per process, with a keyring from wherever.
 ///
 /// Errors: as [`run`].
 pub fn work(config: Config, keyring: Keyring, end: End) -> Result<Done, Failure> {
-    let ready = prepare(&config, &keyring)?;
+    let kept = schemas::Kept::new(&config).map_err(Failure::Usage)?;
+    let ready = prepare(&config, &keyring, &kept)?;
     drop(keyring);
     if ready.rules.tenants.is_empty() {
         return Ok(Done::default());
@@ -235,7 +252,7 @@ pub fn work(config: Config, keyring: Keyring, end: End) -> Result<Done, Failure>
 
 /// One job, from its start until it is asked to stop, has reached its end, or `is_over` says so.
 fn job(ready: Ready, process: &Process, end: End, mut is_over: impl FnMut() -> bool) -> Result<Done, Failure> {
-    let Ready { config, rules, admin, tenants, assets } = ready;
+    let Ready { config, rules, admin, tenants, assets, schemas } = ready;
     if config.run.threads > 0 {
         // Fails only if a pool exists, which then is as good.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(config.run.threads).build_global();
@@ -249,6 +266,7 @@ fn job(ready: Ready, process: &Process, end: End, mut is_over: impl FnMut() -> b
         labels,
         follower,
         tenants,
+        schemas,
         stop: AtomicBool::new(false),
         ended: AtomicBool::new(false),
         process_stop: Arc::clone(&process.stop),
@@ -256,9 +274,10 @@ fn job(ready: Ready, process: &Process, end: End, mut is_over: impl FnMut() -> b
         done: Mutex::default(),
         health: process.health.clone(),
     });
-    let target = Target::look(&job, end == End::CaughtUp)?;
+    let target = target::Target::look(&job, end == End::CaughtUp)?;
     watch_topics(&job, admin)?;
     let mut threads = vec![directives::start(Arc::clone(&job))?];
+    threads.extend(schemas::start(&job)?);
     let mut watch = Watch::new(&job.config, job.follower.taken_in(), Vec::new());
     for worker in 0..job.config.run.workers {
         let (consumer, stages) = start_worker(&job, worker)?;
@@ -282,6 +301,9 @@ fn watch_topics(job: &Arc<Job>, admin: Admin) -> Result<(), Failure> {
     spawn(job, "topics", move || {
         while !watched.stopping() {
             std::thread::sleep(tenants::LOOK_EVERY);
+            if watched.tenants.must_ask_for_rights() {
+                ask_for_rights(&watched);
+            }
             let terminations = watched.follower.in_force(Terminations::build);
             let any_terminated = terminations.tenants().next().is_some();
             if !any_terminated && !watched.tenants.any_blocked() {
@@ -298,6 +320,22 @@ fn watch_topics(job: &Arc<Job>, admin: Admin) -> Result<(), Failure> {
         Ok(())
     })
     .map(drop)
+}
+
+/// Asks which raw topics may be read. Brokers that do not answer are asked again.
+fn ask_for_rights(job: &Job) {
+    let names: Vec<String> = job.rules.sources.iter().map(|s| s.topic.clone()).collect();
+    match Permissions::connect(&job.config.kafka).and_then(|permissions| permissions.of_topics(&names)) {
+        Ok(told) => job.tenants.take_rights(&job.rules, |topic| match told.get(topic) {
+            Some(Authorised::Operations(may)) => may.contains(&Operation::Read),
+            Some(Authorised::Hidden) => false,
+            _ => true,
+        }),
+        Err(fault) => {
+            job.tenants.read_was_refused();
+            tracing::warn!(%fault, "permissions cannot be asked for");
+        }
+    }
 }
 
 /// Waits for the end, and then for the threads.
@@ -369,7 +407,8 @@ fn transform_all(job: &Job, generation: &Generation, from: &Receiver<Collected>,
         }
         let start = Instant::now();
         let now_ms = clock::now_ms();
-        let transformed = transform_gated(&batch.records, &job.rules, &job.assets.at(now_ms), &job.follower.gates(), now_ms);
+        let known = (&*job.follower.gates(), &*job.schemas.in_force());
+        let transformed = transform_known(&batch.records, &job.rules, &job.assets.at(now_ms), known, now_ms);
         let prepared = Prepared {
             generation: batch.generation,
             transformed,
@@ -429,64 +468,6 @@ impl Tables {
         });
         Assets { devices: Arc::clone(&self.devices), geo }
     }
-}
-
-/// The end offsets seen at start.
-struct Target {
-    observer: RawConsumer,
-    ends: Vec<(Place, i64)>,
-}
-
-impl Target {
-    /// Asks early whether this user may use the group; and for the ends, if they are `wanted`.
-    fn look(job: &Job, wanted: bool) -> Result<Option<Target>, Failure> {
-        let names: Vec<String> = job.rules.sources.iter().map(|s| s.topic.clone()).collect();
-        let observer = RawConsumer::observe(&job.config.kafka, &job.config.run.group, &names, Arc::default())?;
-        let places: Vec<Place> = job.tenants.places().collect();
-        observer.may_use_group(&places)?;
-        if !wanted {
-            return Ok(None);
-        }
-        let mut ends = Vec::new();
-        for place in places {
-            let (low, high) = observer.watermarks(place)?;
-            if high > low {
-                ends.push((place, high));
-            }
-        }
-        Ok(Some(Target { observer, ends }))
-    }
-
-    /// Whether everything is committed. If all that is not belongs to tenants that stand still, waiting would have no end: the job fails.
-    fn reached(&self, job: &Job) -> bool {
-        let places: Vec<Place> = self.ends.iter().map(|(place, _)| *place).collect();
-        if places.is_empty() {
-            return true;
-        }
-        let committed = match self.observer.committed(&places) {
-            Ok(committed) => committed,
-            Err(fault) => {
-                tracing::warn!(%fault, "committed offsets are not to be had");
-                return false;
-            }
-        };
-        let waiting = self.ends.iter().filter(|(place, end)| committed.get(place).is_none_or(|(offset, _)| offset < end));
-        let tenants: BTreeSet<u16> = waiting.map(|((source, _), _)| job.rules.sources[usize::from(*source)].tenant).collect();
-        let stand: Vec<String> = tenants.iter().filter_map(|tenant| standing(job, *tenant)).collect();
-        if !stand.is_empty() && stand.len() == tenants.len() {
-            job.fail(format!("rows wait that nobody may process now: {}", stand.join("; ")));
-        }
-        tenants.is_empty()
-    }
-}
-
-/// Why a tenant stands still; `None` if it does not.
-fn standing(job: &Job, tenant: u16) -> Option<String> {
-    let id = job.rules.tenants[usize::from(tenant)].id.as_str();
-    if job.follower.in_force(|f| f.is_paused(id)) {
-        return Some(format!("tenant {id} is paused"));
-    }
-    job.tenants.is_blocked(tenant).then(|| format!("a topic of tenant {id} is missing or cannot be written"))
 }
 
 /// The mark of an offset of this tenant.

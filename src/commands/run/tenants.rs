@@ -5,9 +5,9 @@ use crate::config::Config;
 use crate::kafka::consumer::Place;
 use crate::model::record::TopicIndex;
 use crate::transform::rules::Rules;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a tenant whose topics cannot be written stands still before it is tried again.
@@ -23,6 +23,12 @@ pub(super) struct Tenants {
     missing: Mutex<HashMap<u16, String>>,
     places: Vec<Place>,
     blocked: Mutex<HashMap<u16, Instant>>,
+    /// Tenants one of whose raw topics this user may not read.
+    unreadable: Mutex<BTreeSet<u16>>,
+    /// Somebody was refused a raw topic, and the client does not say which.
+    refused: AtomicBool,
+    /// Rises when a tenant stands still, or goes on, because of its raw topics.
+    version: AtomicU64,
 }
 
 impl Tenants {
@@ -58,7 +64,15 @@ impl Tenants {
         for (i, topics) in &missing {
             say_missing(rules, *i, topics);
         }
-        Ok(Tenants { partitions, missing: Mutex::new(missing), places, blocked: Mutex::new(blocked) })
+        Ok(Tenants {
+            partitions,
+            missing: Mutex::new(missing),
+            places,
+            blocked: Mutex::new(blocked),
+            unreadable: Mutex::default(),
+            refused: AtomicBool::new(false),
+            version: AtomicU64::new(0),
+        })
     }
 
     /// Every partition of every raw topic.
@@ -78,7 +92,48 @@ impl Tenants {
 
     /// Whether a tenant stands still because of its topics.
     pub(super) fn is_blocked(&self, tenant: u16) -> bool {
-        self.blocked.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&tenant)
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&tenant) || self.unreadable().contains(&tenant)
+    }
+
+    /// Whether one of a tenant's raw topics may not be read.
+    pub(super) fn is_unreadable(&self, tenant: u16) -> bool {
+        self.unreadable().contains(&tenant)
+    }
+
+    fn unreadable(&self) -> MutexGuard<'_, BTreeSet<u16>> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A raw topic was refused: whose it is will be asked for.
+    pub(super) fn read_was_refused(&self) {
+        self.refused.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it is to be asked which raw topics may be read.
+    pub(super) fn must_ask_for_rights(&self) -> bool {
+        self.refused.swap(false, Ordering::SeqCst) || !self.unreadable().is_empty()
+    }
+
+    /// Rises when a tenant stands still, or goes on, because of its raw topics.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
+    }
+
+    /// Lets the tenants stand still one of whose raw topics may not be read, and the others go on.
+    pub(super) fn take_rights(&self, rules: &Rules, may_read: impl Fn(&str) -> bool) {
+        let refused: BTreeSet<u16> = rules.sources.iter().filter(|s| !may_read(&s.topic)).map(|s| s.tenant).collect();
+        let before = std::mem::replace(&mut *self.unreadable(), refused.clone());
+        if before == refused {
+            return;
+        }
+        self.version.fetch_add(1, Ordering::SeqCst);
+        let id = |tenant: &u16| &rules.tenants[usize::from(*tenant)].id;
+        for tenant in refused.difference(&before) {
+            tracing::error!(tenant = %id(tenant), "a raw topic of the tenant may not be read: the tenant stands still, the others go on; grant READ on it");
+        }
+        before
+            .difference(&refused)
+            .for_each(|tenant| tracing::info!(tenant = %id(tenant), "the raw topics may be read: the tenant goes on"));
     }
 
     /// Lets tenants whose time has come try again. Returns whether there were any.

@@ -2,7 +2,7 @@
 
 use super::gates::Gates;
 use super::restore::Restore;
-use super::{FAULT_PAUSE, Source};
+use super::{FAULT_PAUSE, Schemas, Source};
 use crate::commands::{Failure, transactional_id};
 use crate::config::Config;
 use crate::derive::record;
@@ -18,14 +18,11 @@ use crate::model::header::{self, Header};
 use crate::model::record::{HeaderName, OutputChunk, OutputRecord, TopicIndex};
 use crate::model::span::Span;
 use crate::ops::metrics::TenantLabels;
-use crate::transform::avro::single_object_prefix;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const RECORD_SCHEMA: &str = include_str!("../../../schemas/record/record.avsc");
-const SESSION_SCHEMA: &str = include_str!("../../../schemas/session/session.avsc");
 /// How long the loop waits for a record.
 const WAIT: Duration = Duration::from_millis(20);
 /// How long a tenant whose topic cannot be written stands still before it is tried again.
@@ -62,15 +59,14 @@ pub(super) struct Job<'c> {
     blocked: BTreeMap<u16, Instant>,
     partitions: BTreeMap<Place, Partition>,
     restore: Restore,
-    record_prefix: Vec<u8>,
-    session_prefix: Vec<u8>,
+    schemas: Schemas,
     /// Where everything that was there at the start ends.
     ends: Vec<(Place, i64)>,
 }
 
 impl<'c> Job<'c> {
     /// Joins the group. Errors: brokers that refuse, or do not answer.
-    pub fn connect(config: &'c Config, sources: Vec<Source>) -> Result<Self, Failure> {
+    pub fn connect(config: &'c Config, sources: Vec<Source>, schemas: Schemas) -> Result<Self, Failure> {
         let generation = Arc::new(Generation::default());
         let names: Vec<String> = sources.iter().map(|s| s.events.clone()).collect();
         let consumer = RawConsumer::connect(&config.kafka, &config.sessions.group, &names, Arc::clone(&generation))?;
@@ -79,15 +75,13 @@ impl<'c> Job<'c> {
         let directives = DirectiveReader::connect(&config.kafka, &config.topics.directives)?;
         let mut in_force = InForce::default();
         directives.catch_up_first(&mut in_force)?;
-        let prefix = |schema| single_object_prefix(schema).map_err(|e| Failure::Failed(e.to_string()));
         let places = sources.iter().enumerate().flat_map(|(i, s)| (0..s.partitions).map(move |p| (i as u16, p as i32)));
         let ends = places.map(|place| Ok((place, consumer.watermarks(place)?.1))).collect::<Result<Vec<_>, Fault>>()?;
         Ok(Job {
             labels: TenantLabels::new(config.tenant.iter().map(|t| t.id.as_str())),
             rules: Rules { gap_ms: config.sessions.gap.as_millis() as i64, lateness_ms: config.sessions.lateness.as_millis() as i64 },
             restore: Restore::connect(&config.kafka)?,
-            record_prefix: prefix(RECORD_SCHEMA)?,
-            session_prefix: prefix(SESSION_SCHEMA)?,
+            schemas,
             producer: Some(producer),
             partitions: BTreeMap::new(),
             seen_generation: 0,
@@ -121,13 +115,20 @@ impl<'c> Job<'c> {
         let mut outcomes: BTreeMap<(u16, &'static str), u64> = BTreeMap::new();
         let mut count = 0;
         while count < self.config.sessions.batch_events && begun.elapsed() < self.config.sessions.batch_wait {
-            let Job { consumer, partitions, record_prefix, gates, sources, .. } = self;
+            let Job { consumer, partitions, schemas, gates, sources, .. } = self;
+            let mut fault = None;
             let came = consumer.lend(WAIT, |lent| {
                 if let Some(partition) = partitions.get_mut(&lent.place) {
                     let tenant = &sources[usize::from(lent.place.0)].tenant;
-                    *outcomes.entry((lent.place.0, take(partition, &lent, record_prefix, gates, tenant))).or_default() += 1;
+                    match schemas.events.prefix_of(lent.value.unwrap_or_default()) {
+                        Ok(prefix) => *outcomes.entry((lent.place.0, take(partition, &lent, prefix, gates, tenant))).or_default() += 1,
+                        Err(unknown) => fault = Some(unknown),
+                    }
                 }
             })?;
+            if let Some(unknown) = fault {
+                return Err(unknown);
+            }
             if self.generation.current() != self.seen_generation {
                 // What was read belongs to somebody else now, or is read again.
                 return Ok(());
@@ -182,7 +183,7 @@ impl<'c> Job<'c> {
         let mut tombstones: Vec<(u16, i32, String)> = Vec::new();
         for (place, partition) in self.partitions.iter_mut().filter(|(place, _)| only.is_none_or(|only| only == place.0)) {
             let source = &self.sources[usize::from(place.0)];
-            let prefix = &self.session_prefix;
+            let prefix = &self.schemas.prefixes[usize::from(place.0)];
             partition.sessions.drain(|subject, id, session| {
                 *changed.entry(place.0).or_insert(0) += 1;
                 match session {
@@ -238,7 +239,7 @@ impl<'c> Job<'c> {
             let until = text.split(' ').find_map(|w| w.strip_prefix("until=")?.parse().ok()).unwrap_or(i64::MIN);
             let mut sessions = Sessions::new(self.rules, until);
             let topic = &self.sources[usize::from(place.0)].sessions;
-            self.restore.read(topic, place.1, &self.session_prefix, &mut sessions)?;
+            self.restore.read(topic, place.1, &self.schemas.sessions, &mut sessions)?;
             let committed = committed.contains_key(place).then_some(next);
             self.partitions
                 .insert(*place, Partition { sessions, next, committed, saved_directives: Mark::read(text).map_or(-1, |m| m.directives) });

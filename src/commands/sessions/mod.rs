@@ -8,8 +8,10 @@ mod gates;
 mod job;
 mod restore;
 
-use super::process::{self, Files, Load, Process, Refused};
+use super::framing::{self, Framing};
+use super::process::{Files, Load, Process};
 use super::{Failure, terminated};
+use crate::config::compile::{RECORD_SCHEMA, SESSION_SCHEMA};
 use crate::config::{Config, TenantConfig};
 use crate::kafka::client::Fault;
 use crate::kafka::topics::Admin;
@@ -17,6 +19,7 @@ use crate::model::category::Category;
 use job::Job;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// Pause after a fault, before the work is taken up again.
@@ -49,7 +52,7 @@ enum End {
 /// and topics that come or go, are taken up: the job begins anew from what is committed.
 ///
 /// Errors: topics whose partitions differ in number; brokers that refuse, or that do not answer at the start.
-pub fn sessions(load: Load<'_>, path: &Path, until_caught_up: bool) -> Result<(), Failure> {
+pub fn sessions(load: &Load, path: &Path, until_caught_up: bool) -> Result<(), Failure> {
     let mut files = Files::follow(path, &load()?);
     let mut config = load()?;
     let admin = Admin::connect(&config.kafka)?;
@@ -57,14 +60,8 @@ pub fn sessions(load: Load<'_>, path: &Path, until_caught_up: bool) -> Result<()
     let process = Process::start(&config.sessions.http, &config)?;
     process.end_in_time().map_err(Failure::Failed)?;
     loop {
-        let mut fresh = || {
-            files.look(&process, || {
-                let next = process::changed(load, &config)?;
-                let there = admin.partitions().map_err(Refused::config)?;
-                next.iter().try_for_each(|next| sources(next, &there).map(drop)).map_err(Refused::config)?;
-                Ok(next)
-            })
-        };
+        let mut fresh =
+            || files.look_checked(&process, load, &config, |next| sources(next, &Admin::connect(&next.kafka)?.partitions()?).map(drop));
         let end = if now.is_empty() {
             stand_by(&process, until_caught_up, &mut fresh)
         } else {
@@ -106,6 +103,23 @@ fn stand_by(process: &Process, until_caught_up: bool, fresh: &mut dyn FnMut() ->
     End::Done
 }
 
+/// How records are framed, those that are read and those that are written.
+struct Schemas {
+    events: Framing,
+    sessions: Framing,
+    /// What stands before the body of a session, by source.
+    prefixes: Vec<Vec<u8>>,
+}
+
+impl Schemas {
+    /// Registers the schema of each topic of sessions, if there is a registry. Errors: as [`Framing::of_topic`].
+    fn register(config: &Config, now: &[Source], patience: Option<Duration>, stop: &AtomicBool) -> Result<Self, Failure> {
+        let (events, sessions) = (Framing::new(config, RECORD_SCHEMA)?, Framing::new(config, SESSION_SCHEMA)?);
+        let prefixes = now.iter().map(|source| sessions.of_topic(&source.sessions, patience, stop)).collect::<Result<_, _>>()?;
+        Ok(Schemas { events, sessions, prefixes })
+    }
+}
+
 /// One job, from its start until it is told to stop, or until something else is to be done.
 fn put_together(
     config: &Config,
@@ -115,7 +129,8 @@ fn put_together(
     until_caught_up: bool,
     fresh: &mut dyn FnMut() -> Option<Config>,
 ) -> Result<End, Failure> {
-    let mut job = Job::connect(config, now.to_vec())?;
+    let schemas = Schemas::register(config, now, until_caught_up.then_some(framing::PATIENCE), &process.stop)?;
+    let mut job = Job::connect(config, now.to_vec(), schemas)?;
     process.health.set_ready(true);
     let mut looked = Instant::now();
     while !process.stopping() {

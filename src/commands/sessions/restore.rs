@@ -1,5 +1,6 @@
 //! Reads a partition's sessions back from its topic.
 
+use crate::commands::framing::Framing;
 use crate::config::kafka::KafkaConfig;
 use crate::derive::session::Session;
 use crate::derive::sessions::Sessions;
@@ -28,7 +29,7 @@ impl Restore {
     }
 
     /// Takes back in what can still change. Errors: a transaction that does not end; brokers that do not answer.
-    pub fn read(&self, topic: &str, partition: i32, prefix: &[u8], sessions: &mut Sessions) -> Result<(), Fault> {
+    pub fn read(&self, topic: &str, partition: i32, framing: &Framing, sessions: &mut Sessions) -> Result<(), Fault> {
         let partitions = partition as u32 + 1;
         let end = |ends: Result<_, Fault>| -> Result<i64, Fault> {
             let ends: crate::kafka::ends::EndsOf = ends?;
@@ -46,11 +47,16 @@ impl Restore {
         }
         let mut from = self.peek.since(topic, partitions, sessions.settled_ms().saturating_sub(AHEAD_MS))?;
         from.retain(|(_, p), _| *p == partition);
+        let mut fault = None;
         self.peek.read(&from, |standing| {
             let Some((subject, id)) = Session::read_key(standing.key) else { return };
             let identifiers = standing.header.and_then(Header::read).into_iter().flat_map(|h| h.identifiers()).collect();
-            let session = if standing.value.is_empty() { None } else { Session::read(prefix, standing.value, identifiers) };
-            sessions.restore(subject, id, session);
-        })
+            match framing.prefix_of(standing.value) {
+                Ok([]) => sessions.restore(subject, id, None),
+                Ok(prefix) => sessions.restore(subject, id, Session::read(prefix, standing.value, identifiers)),
+                Err(unknown) => fault = Some(unknown),
+            }
+        })?;
+        fault.map_or(Ok(()), Err)
     }
 }

@@ -5,15 +5,17 @@
 
 mod program;
 
-pub use program::{AvroProgram, compile};
+pub use program::{AvroProgram, compile, compile_with};
 
 use super::take::To;
 use super::{EventTime, MAX_DEPTH, MAX_ITEMS, MAX_LIST, RowReader, number_from_text};
 use crate::model::field::Field;
 use crate::model::rejected::Reason;
 use crate::transform::batch::{Number, NumberField};
+use crate::transform::schemas::Schemas;
 use program::{Node, Target};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// How an Avro record says which schema wrote it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -25,7 +27,7 @@ pub enum SchemaId {
 }
 
 /// Tells Avro from JSON by the first bytes. Shape: the schema's id and where the body starts; `None` means JSON.
-pub(super) fn framing(payload: &[u8]) -> Option<(SchemaId, usize)> {
+pub fn framing(payload: &[u8]) -> Option<(SchemaId, usize)> {
     match payload {
         [0xc3, 0x01, fingerprint @ ..] => fingerprint.first_chunk().map(|f| (SchemaId::Fingerprint(u64::from_le_bytes(*f)), 10)),
         [0x00, id @ ..] => id.first_chunk().map(|id| (SchemaId::Registry(u32::from_be_bytes(*id)), 5)),
@@ -33,17 +35,17 @@ pub(super) fn framing(payload: &[u8]) -> Option<(SchemaId, usize)> {
     }
 }
 
-/// The schemas known.
-pub type Programs = HashMap<SchemaId, AvroProgram>;
+/// The schemas known; `None`: one by which no event can be read.
+pub type Programs = HashMap<SchemaId, Option<Arc<AvroProgram>>>;
 
 /// Reads an event. Errors: [`Reason::UnknownSchema`], [`Reason::Malformed`].
 pub(super) fn read<'a>(
     (id, start): (SchemaId, usize),
     payload: &'a [u8],
-    programs: &Programs,
+    schemas: &Schemas,
     reader: &mut RowReader<'_, '_, 'a>,
 ) -> Result<(), Reason> {
-    let program = programs.get(&id).ok_or(Reason::UnknownSchema)?;
+    let program = schemas.reader(id).ok_or(Reason::UnknownSchema)?;
     let rest = payload.get(start..).unwrap_or_default();
     let mut interpreter = Interpreter { nodes: &program.nodes, rest, reader, item: Item::NONE };
     match interpreter.value(program.root, Target::Object(None), MAX_DEPTH) {

@@ -5,7 +5,7 @@ mod json;
 mod members;
 mod take;
 
-pub use avro::{AvroProgram, Programs, SchemaId, compile as compile_avro};
+pub use avro::{AvroProgram, Programs, SchemaId, compile as compile_avro, compile_with as compile_avro_with, framing};
 
 use crate::model::category::Category;
 use crate::model::consent::Consent;
@@ -14,6 +14,7 @@ use crate::model::record::{RawRecord, RawRecords};
 use crate::model::rejected::{Reason, Rejected};
 use crate::transform::batch::{Batch, Clear, Number, NumberField, RowBuilder, RowHead};
 use crate::transform::rules::{Rules, TenantRules};
+use crate::transform::schemas::Schemas;
 use crate::transform::scrub::{ScrubRules, scrub};
 
 /// Largest raw event. Units: bytes.
@@ -182,6 +183,7 @@ pub fn decode<'a>(
     records: &'a RawRecords,
     range: std::ops::Range<usize>,
     rules: &Rules,
+    schemas: &Schemas,
     batch: &mut Batch<'a, Clear>,
     rejected: &mut Vec<Rejected>,
     dropped: &mut Dropped,
@@ -189,7 +191,7 @@ pub fn decode<'a>(
     let first = range.start;
     for (i, record) in records.rows[range].iter().enumerate() {
         let input = (first + i) as u32;
-        if let Err((reason, field)) = decode_row(records, record, input, rules, batch, dropped) {
+        if let Err((reason, field)) = decode_row(records, record, input, (rules, schemas), batch, dropped) {
             rejected.push(Rejected { row: input, reason, field });
         }
     }
@@ -199,7 +201,7 @@ fn decode_row<'a>(
     records: &'a RawRecords,
     record: &RawRecord,
     input: u32,
-    rules: &Rules,
+    (rules, schemas): (&Rules, &Schemas),
     batch: &mut Batch<'a, Clear>,
     dropped: &mut Dropped,
 ) -> Result<(), (Reason, Option<Field>)> {
@@ -221,7 +223,7 @@ fn decode_row<'a>(
         wrong_type: [false; 3],
     };
     let read = match avro::framing(payload) {
-        Some(framing) => avro::read(framing, payload, &rules.avro, &mut reader),
+        Some(framing) => avro::read(framing, payload, schemas, &mut reader),
         None => json::read(payload, &mut reader).map_err(|()| Reason::Malformed),
     };
     let checked = read.map_err(|reason| (reason, None)).and_then(|()| check(&mut reader, tenant, record, rules));

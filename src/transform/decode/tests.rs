@@ -95,7 +95,7 @@ fn read(payload: &[u8]) -> Result<Row, (&'static str, Option<&'static str>)> {
     let records = records(&[payload]);
     let arena = bumpalo::Bump::new();
     let (mut batch, mut rejected, mut dropped) = (Batch::new(&arena, 1), Vec::new(), Dropped::default());
-    decode(&records, 0..1, rules, &mut batch, &mut rejected, &mut dropped);
+    decode(&records, 0..1, rules, &rules.schemas, &mut batch, &mut rejected, &mut dropped);
     if let [only] = rejected[..] {
         assert_eq!((batch.rows(), dropped.0.iter().sum::<u32>()), (0, 0), "nothing of a rejected row stays");
         return Err((only.reason.as_str(), only.field.map(Field::name)));

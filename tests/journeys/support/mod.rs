@@ -16,5 +16,6 @@ pub mod outside;
 pub mod proxy;
 pub mod pseudonymised;
 pub mod python;
+pub mod registry;
 pub mod scene;
 pub mod wait;

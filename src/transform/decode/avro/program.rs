@@ -124,9 +124,14 @@ impl Context {
 ///
 /// Errors: it is not an Avro schema, or not one of a record; nothing of the schema is told.
 pub fn compile(schema: &str) -> Result<AvroProgram, String> {
+    compile_with(schema, &[])
+}
+
+/// Compiles a writer's schema that names types of others. Errors: as [`compile`].
+pub fn compile_with(schema: &str, others: &[String]) -> Result<AvroProgram, String> {
     let bad = |_| "the Avro schema cannot be read".to_string();
-    let schema = Schema::parse_str(schema).map_err(bad)?;
-    let resolved = ResolvedSchema::new(&schema).map_err(bad)?;
+    let (schema, others) = Schema::parse_str_with_list(schema, others).map_err(bad)?;
+    let resolved = ResolvedSchema::new_with_schemata(others.iter().chain([&schema]).collect()).map_err(bad)?;
     if !matches!(schema, Schema::Record(_)) {
         return Err("the Avro schema of a raw event must be a record".into());
     }

@@ -101,7 +101,7 @@ fn framed(schema: &str, datum: &[u8]) -> Vec<u8> {
 fn learn(rules: &mut Rules, schema: &str) {
     let prefix = single_object_prefix(schema).unwrap();
     let id = SchemaId::Fingerprint(u64::from_le_bytes(*prefix[2..].first_chunk().unwrap()));
-    rules.avro.insert(id, compile(schema).unwrap());
+    rules.schemas.learn(id, Some(Arc::new(compile(schema).unwrap())));
 }
 
 fn reason(schema: &str, datum: &[u8]) -> Option<Reason> {
@@ -207,7 +207,7 @@ fn schemas_that_nobody_told_us_are_unknown() {
 #[test]
 fn a_registry_id_finds_its_program() {
     let mut rules = rules();
-    rules.avro.insert(SchemaId::Registry(9), compile(RAW_EVENT_SCHEMA).unwrap());
+    rules.schemas.learn(SchemaId::Registry(9), Some(Arc::new(compile(RAW_EVENT_SCHEMA).unwrap())));
     let (avros, _) = twins(3, 1);
     let confluent = [&[0, 0, 0, 0, 9][..], &avros[0][10..]].concat();
     assert_eq!(through(&rules, &[confluent]), through(&rules, &avros));
