@@ -37,6 +37,7 @@ mod demo;
 mod export;
 mod faults;
 mod files_change;
+mod five_customers;
 mod forwarder_is_refused;
 mod one_tenants_topic_fails;
 mod operator_pauses;
