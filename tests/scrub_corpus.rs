@@ -10,6 +10,17 @@
 //! The second measured 90 % precision for `ip` (version numbers after words for "firmware" that the scrub does not know), 96 % recall for
 //! `phone`, 100 % otherwise. Twenty spans of most types and two of `ssn` carry no more than that: the sentences are one author's, and
 //! those of the held-out half are mostly the same ones in each language.
+//!
+//! `fresh` is a second held-out part, for what the scrub learned later: names behind titles, introductions, greetings and farewells, documents, bank
+//! accounts, wallets and ids of more countries. It was written, with names from Faker, before the code; first measured: `name` 100 % precision and
+//! 96 % recall (85 spans; missed: "Mevrouw van Susa"), `national_id` and `crypto` 100 % (27 and 9 spans), `bank_account` 100 % and 33 % (3 spans, of
+//! which two are in `tuned` now and three new ones here). Names that stand alone are not in it, and are not found.
+//!
+//! Microsoft Presidio 2.2.366 on the same lines, its 91 pattern recognisers at a score of 0.4 or more, without a language model or context words, types
+//! mapped to ours, precision and recall in per cent, ours in brackets. `held_out`: card 100 85 (100 100), email 100 90 (100 100), handle 0 0 (100 100),
+//! iban 100 100 (100 100), ip 66 90 (90 100), national_id 40 72 (100 100), phone 90 51 (100 96), ssn 100 100 (100 100), url 70 85 (100 100). `fresh`, as
+//! first measured: crypto 100 77 (100 100), national_id 76 37 (100 100), bank_account 0 0 (100 33), name 0 0 (100 96): it leaves names to its language
+//! model, and documents to context words that need one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -30,6 +41,9 @@ const FLOORS: [(&str, u32, u32); 9] = [
     ("national_id", 95, 95),
     ("handle", 95, 95),
 ];
+
+/// The same for `fresh`. Units: per cent.
+const FRESH_FLOORS: [(&str, u32, u32); 4] = [("name", 90, 85), ("national_id", 90, 85), ("bank_account", 90, 90), ("crypto", 95, 95)];
 
 #[derive(Default)]
 struct Tally {
@@ -121,9 +135,9 @@ fn report(half: &str) -> BTreeMap<String, Tally> {
 
 #[test]
 fn each_type_reaches_its_floors_on_both_halves() {
-    for half in ["tuned", "held_out"] {
+    for (half, floors) in [("tuned", &FLOORS[..]), ("held_out", &FLOORS[..]), ("fresh", &FRESH_FLOORS[..])] {
         let tallies = report(half);
-        for (kind, precision, recall) in FLOORS {
+        for (kind, precision, recall) in floors.iter().copied() {
             let t = tallies.get(kind).unwrap_or_else(|| panic!("no {kind} in {half}"));
             assert!(
                 t.precision() >= precision && t.recall() >= recall,

@@ -170,7 +170,7 @@ fn compile_tenant(t: &TenantConfig, index: u16, keyring: &Keyring, topics: &mut 
         limited_data_use: t.opt_out_of_sale == OptOutMode::LimitedDataUse,
         fields: t.minimise.fields()?.map(Box::new),
         allowed_categories: Category::ALL.map(|c| t.minimise.lets_in(c)),
-        scrub: ScrubRules::all(),
+        scrub: ScrubRules::all().without(&t.unscrubbed).map_err(|kind| format!("tenant {}: unscrubbed: there is no kind {kind}", t.id))?,
         special_categories: t.special_categories.unwrap_or_else(|| t.profile.special_categories()),
     })
 }

@@ -104,6 +104,9 @@ pub struct TenantConfig {
     /// Names of custom variables that are carried, scrubbed.
     #[serde(default)]
     pub custom: Vec<String>,
+    /// Kinds of personal data that stay in free text: `handle`, `name` …; the row's own values always go.
+    #[serde(default)]
+    pub unscrubbed: Vec<String>,
     /// City-level geography is written.
     #[serde(default)]
     pub city: bool,

@@ -46,7 +46,7 @@ const WORDS: [(Topic, &str); 5] = [
         Topic::NationalId,
         "bsn burgerservice sofi nif$ nie$ dni$ contribuint fiscal fiscale pesel personnummer personnr pnr$ cpr$ hetu$ henkilo fodsels fnr$ nir$ secu$ securite insee nhs$ nino$ \
          insurance ppsn pps$ oib$ egn$ amka rijksregister registre niss$ insz$ cnp$ rodn ahv$ avs$ svnr sozialvers versicherungsnummer steuer idnr tin$ identifik identit identid \
-         tajszam isikukood asmens personal$ national$ cf$ nip$ dowod citizen dokument documento",
+         tajszam isikukood asmens personal$ national$ aadhaar aadhar uidai tfn$ file$ medicare abn$ acn$ resident$ thai$ nric$ cf$ nip$ dowod citizen dokument documento",
     ),
     (Topic::Version, "vers ver$ v$ verz firmware build release fw$ wersj utgava$ sdk$ driver kernel"),
 ];

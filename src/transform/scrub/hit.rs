@@ -18,11 +18,11 @@ pub enum Hit {
     Url,
     /// A US social security number.
     Ssn,
-    /// Another national identity, tax or insurance number with a checksum.
+    /// Another national identity, tax or insurance number with a checksum, or the number of a passport or licence where the words before it say so.
     NationalId,
     /// `@somebody`.
     Handle,
-    /// A known value of the row: a person's name, of no more precise kind.
+    /// A person's name, behind a title, an introduction, a greeting or a farewell; or a known value of the row, of no more precise kind.
     Name,
     /// A known value of the row: the first name.
     FirstName,
@@ -36,11 +36,15 @@ pub enum Hit {
     ExternalId,
     /// A known value of the row: the date of birth, as it came.
     DateOfBirth,
+    /// The address of a crypto wallet.
+    Crypto,
+    /// A bank account's number, or a sort code, where the words before it say so.
+    BankAccount,
 }
 
 impl Hit {
     /// Every kind, in order.
-    pub const ALL: [Hit; 16] = [
+    pub const ALL: [Hit; 18] = [
         Hit::Email,
         Hit::Phone,
         Hit::Card,
@@ -57,6 +61,8 @@ impl Hit {
         Hit::City,
         Hit::ExternalId,
         Hit::DateOfBirth,
+        Hit::Crypto,
+        Hit::BankAccount,
     ];
 
     /// What stands in the text in place of the value.
@@ -79,6 +85,8 @@ impl Hit {
             Hit::City => "[city]",
             Hit::ExternalId => "[external_id]",
             Hit::DateOfBirth => "[date_of_birth]",
+            Hit::Crypto => "[crypto]",
+            Hit::BankAccount => "[bank_account]",
         }
     }
 

@@ -1,8 +1,9 @@
 //! Free text made safe to keep: personal data found in it is replaced by its type in brackets.
 //!
-//! What it finds: addresses of people and machines that have a shape or a checksum (emails, phones, cards, IBANs, IPs, URLs that carry a
-//! query, national ids, handles) and the row's own known values. What it does not find: names of other persons, postal addresses and
-//! anything else that only meaning gives away. Dates, times, prices, versions and product codes pass.
+//! What it finds: addresses of people and machines that have a shape or a checksum (emails, phones, cards, IBANs, wallets, IPs, URLs that
+//! carry a query, national ids, handles), numbers of documents and bank accounts and names of people where the words before them say so, and
+//! the row's own known values. What it does not find: names that stand alone, postal addresses and anything else that only meaning gives
+//! away. Dates, times, prices, versions and product codes pass.
 //!
 //! Three properties, each tested: the work is linear in the text whatever it holds (no regular expressions; every look-around has a limit
 //! in bytes); a second pass changes nothing; no input panics.
@@ -17,6 +18,8 @@
 
 mod card;
 mod context;
+mod crypto;
+mod document;
 mod email;
 mod handle;
 mod hit;
@@ -26,6 +29,7 @@ mod known;
 mod national_id;
 mod national_id_plain;
 mod number;
+mod person;
 mod phone;
 pub mod special;
 mod url;
@@ -69,6 +73,15 @@ impl ScrubRules {
     pub fn new(kinds: &[Hit], countries: &[[u8; 2]]) -> Self {
         let regions = countries.iter().filter_map(|c| Some((*c, std::str::from_utf8(c).ok()?.parse().ok()?))).collect();
         Self { kinds: kinds.iter().fold(0, |set, hit| set | 1 << *hit as u32), countries: countries.to_vec(), regions }
+    }
+
+    /// The same without some kinds, by their names. Errors: the name that no kind has.
+    pub fn without(mut self, kinds: &[String]) -> Result<Self, String> {
+        for kind in kinds {
+            let hit = Hit::ALL.into_iter().find(|hit| hit.name() == kind).ok_or_else(|| kind.clone())?;
+            self.kinds &= !(1 << hit as u32);
+        }
+        Ok(self)
     }
 
     fn on(&self, hit: Hit) -> bool {
@@ -130,9 +143,12 @@ fn find(text: &str, rules: &ScrubRules, known: &[(Hit, &str)]) -> Vec<Found> {
         known::find(text, rules, known, &mut found);
     }
     let triggers = view::triggers(text);
+    let view = View::plain(text, triggers.exotic);
+    let mut shapes = Vec::new();
+    if rules.on(Hit::Name) {
+        person::find(&view, &mut shapes);
+    }
     if triggers.shapes {
-        let view = View::plain(text, triggers.exotic);
-        let mut shapes = Vec::new();
         if rules.on(Hit::Email) {
             email::find(&view, &mut shapes);
         }
@@ -145,11 +161,15 @@ fn find(text: &str, rules: &ScrubRules, known: &[(Hit, &str)]) -> Vec<Found> {
         if rules.on(Hit::Ip) {
             ip::find_v6(&view, &mut shapes);
         }
+        if rules.on(Hit::Crypto) {
+            crypto::find(&view, &mut shapes);
+        }
+        document::find(&view, rules, &mut shapes);
         number::find(&view, rules, known, &mut shapes);
-        found.extend(shapes.iter().map(|f| Found { start: view.origin(f.start), end: view.origin(f.end), ..*f }));
     } else if rules.on(Hit::Email) {
-        email::find_spelled(&View::plain(text, false), &mut found);
+        email::find_spelled(&view, &mut shapes);
     }
+    found.extend(shapes.iter().map(|f| Found { start: view.origin(f.start), end: view.origin(f.end), ..*f }));
     settle(text, found)
 }
 
@@ -161,8 +181,8 @@ fn settle(text: &str, mut found: Vec<Found>) -> Vec<Found> {
     }
     let tags = hit::tags_in(text);
     let mut next_tag = 0;
-    // A checksum says more than a phone's shape, so of two hits on the same bytes the phone comes last.
-    found.sort_unstable_by_key(|f| (f.start, std::cmp::Reverse(f.end), f.hit == Hit::Phone, f.hit));
+    // A checksum says more than a phone's shape, and a known value more than a title, so of two hits on the same bytes these come last.
+    found.sort_unstable_by_key(|f| (f.start, std::cmp::Reverse(f.end), matches!(f.hit, Hit::Phone | Hit::Name), f.hit));
     found.retain(|f| {
         while tags.get(next_tag).is_some_and(|t| t.1 <= f.start) {
             next_tag += 1;

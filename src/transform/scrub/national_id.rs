@@ -1,4 +1,4 @@
-//! National ids with letters in them: Spain, Italy, Finland, the United Kingdom, Ireland, Corsica.
+//! National ids with letters in them: Spain, Italy, Finland, the United Kingdom, Ireland, Corsica, Singapore, India.
 
 use super::context::{self, Topic};
 use super::iban::Compact;
@@ -17,7 +17,8 @@ pub(super) fn lettered(view: &View, group: &Group) -> Option<(usize, usize)> {
         (view.free_before(start) && view.free_after(end) && joined_free(view, start)).then_some((start, end))
     };
     let found = spanish(view, group).or_else(|| italian(view, group)).or_else(|| finnish(view, group)).or_else(|| french(view, group));
-    found.or_else(|| british(view, group)).or_else(|| irish(view, group)).and_then(mine)
+    let found = found.or_else(|| british(view, group)).or_else(|| irish(view, group));
+    found.or_else(|| singaporean(view, group)).or_else(|| indian(view, group)).and_then(mine)
 }
 
 /// No dash or dot that ties the id to letters before it, as in a product code.
@@ -124,6 +125,33 @@ fn british(view: &View, group: &Group) -> Option<(usize, usize)> {
         && view.at(start).is_ascii_uppercase();
     let pairs = spaced && id.end - start == 13;
     (prefix && shaped && (pairs || announced(view, start))).then_some((start, id.end))
+}
+
+/// NRIC and FIN: a letter for the century, seven digits, a check letter modulo 11.
+fn singaporean(view: &View, group: &Group) -> Option<(usize, usize)> {
+    let start = group.start.checked_sub(1)?;
+    let (century, letter) = (view.at(start), view.at(group.end));
+    if group.len() != 7 || !letter.is_ascii_uppercase() {
+        return None;
+    }
+    let digits = &view.bytes()[group.start..group.end];
+    let sum: u32 = digits.iter().zip([2, 7, 6, 5, 4, 3, 2]).map(|(b, w)| u32::from(b - b'0') * w).sum();
+    let (more, letters) = match century {
+        b'S' => (0, b"JZIHGFEDCBA"),
+        b'T' => (4, b"JZIHGFEDCBA"),
+        b'F' => (0, b"XWUTRQPNMLK"),
+        b'G' => (4, b"XWUTRQPNMLK"),
+        _ => return None,
+    };
+    (letters[((sum + more) % 11) as usize] == letter).then_some((start, group.end + 1))
+}
+
+/// PAN: five letters, of which the fourth is P for a person, four digits, a letter.
+fn indian(view: &View, group: &Group) -> Option<(usize, usize)> {
+    let start = group.start.checked_sub(5)?;
+    let letters = (start..group.start).all(|i| view.at(i).is_ascii_uppercase());
+    let shaped = group.len() == 4 && letters && view.at(start + 3) == b'P' && view.at(group.end).is_ascii_uppercase();
+    shaped.then_some((start, group.end + 1))
 }
 
 /// PPS number: seven digits, a check letter modulo 23, sometimes one letter more; only where announced.

@@ -49,13 +49,14 @@ pub(super) fn is_id(digits: &[u8], lengths: &[usize], gaps: &[&str], topic: Opti
     let w = Written { digits, lengths, gaps, announced, plain };
     match digits.len() {
         8 => announced && bsn(digits),
-        9 => announced && (bsn(digits) || nif(digits)),
+        9 => announced && (bsn(digits) || nif(digits) || australian_tfn(digits) || acn(digits)),
         10 => ten(&w),
         11 => eleven(&w, rules),
         12 => {
             (plain && rules.in_country(&[*b"SE"]) || w.groups(&[8, 4], "-"))
                 && swedish(&digits[2..])
                 && matches!(value(&digits[..2]), 19 | 20)
+                || (announced || w.groups(&[4, 4, 4], " ") && topic.is_none()) && aadhaar(digits)
         }
         13 => thirteen(&w, rules),
         15 => nir(digits),
@@ -69,7 +70,8 @@ fn ten(w: &Written) -> bool {
     (tied || w.announced) && (swedish(d) || danish(d, w.announced && tied))
         || (w.groups(&[6, 4], "/") || w.announced) && czech(d)
         || (w.groups(&[4, 6], " ") || w.announced) && austrian(d)
-        || w.announced && (nhs(d) || bulgarian(d))
+        || w.announced && (nhs(d) || bulgarian(d) || australian_medicare(d))
+        || w.lengths == [4, 5, 1] && w.gaps == [" ", " "] && w.announced && australian_medicare(d)
 }
 
 fn eleven(w: &Written, rules: &ScrubRules) -> bool {
@@ -83,14 +85,21 @@ fn eleven(w: &Written, rules: &ScrubRules) -> bool {
         || (plain(b"EE") || plain(b"LT")) && baltic(d)
         || w.groups(&[6, 5], "-") && latvian(d)
         || (w.announced || w.lengths == [3, 3, 3, 2] && w.gaps == [".", ".", "-"]) && cpf(d)
-        || w.announced && (mod_11_10(d) || date(value(&d[..2]), value(&d[2..4])) && luhn(d))
+        || w.announced && (mod_11_10(d) || date(value(&d[..2]), value(&d[2..4])) && luhn(d) || abn(d) || australian_medicare(d))
 }
 
 fn thirteen(w: &Written, rules: &ScrubRules) -> bool {
     let d = w.digits;
     let swiss = d[..3] == [7, 5, 6] && (w.plain || w.lengths == [3, 4, 4, 2]) && ean_13(d);
     let local = |countries: &[[u8; 2]]| w.announced || w.plain && rules.in_country(countries);
-    swiss || local(&[*b"RO"]) && romanian(d) || local(&[*b"SI", *b"HR"]) && yugoslav(d) || local(&[*b"LU"]) && luxembourg(d)
+    let korean = w.groups(&[6, 7], "-") && date(value(&d[4..6]), value(&d[2..4])) && (1..=8).contains(&d[6]);
+    let thai = (w.announced || w.lengths == [1, 4, 5, 2, 1] && w.gaps.iter().all(|g| *g == w.gaps[0])) && thai(d);
+    korean
+        || thai
+        || swiss
+        || local(&[*b"RO"]) && romanian(d)
+        || local(&[*b"SI", *b"HR"]) && yugoslav(d)
+        || local(&[*b"LU"]) && luxembourg(d)
 }
 
 /// The number that the digits write.
@@ -105,6 +114,54 @@ pub(super) fn date(day: u32, month: u32) -> bool {
 
 fn weighted(digits: &[u8], weights: &[u32]) -> u32 {
     digits.iter().zip(weights).map(|(d, w)| u32::from(*d) * w).sum()
+}
+
+/// Australia's tax file number: modulo 11. Source: python-stdnum's description, read 2026-11.
+fn australian_tfn(d: &[u8]) -> bool {
+    weighted(d, &[1, 4, 3, 7, 5, 8, 6, 9, 10]).is_multiple_of(11)
+}
+
+/// Australia's company number: modulo 10.
+fn acn(d: &[u8]) -> bool {
+    (10 - weighted(&d[..8], &[8, 7, 6, 5, 4, 3, 2, 1]) % 10) % 10 == u32::from(d[8])
+}
+
+/// Australia's business number: the first digit less one, modulo 89.
+fn abn(d: &[u8]) -> bool {
+    d[0] > 0 && (weighted(d, &[10, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19]) - 10).is_multiple_of(89)
+}
+
+/// Australia's Medicare: eight digits, a check digit modulo 10, the card's issue, perhaps the person's place on it.
+fn australian_medicare(d: &[u8]) -> bool {
+    (2..=6).contains(&d[0]) && weighted(&d[..8], &[1, 3, 7, 9, 1, 3, 7, 9]) % 10 == u32::from(d[8])
+}
+
+/// Thailand: modulo 11.
+fn thai(d: &[u8]) -> bool {
+    d[0] > 0 && (11 - weighted(&d[..12], &[13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2]) % 11) % 10 == u32::from(d[12])
+}
+
+/// India's Aadhaar: the Verhoeff check over the dihedral group of ten; it begins with no 0 or 1.
+fn aadhaar(d: &[u8]) -> bool {
+    const PERMUTED: [[u8; 10]; 8] = [
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+        [1, 5, 7, 6, 2, 8, 3, 0, 9, 4],
+        [5, 8, 0, 3, 7, 9, 6, 1, 4, 2],
+        [8, 9, 1, 6, 0, 4, 3, 5, 2, 7],
+        [9, 4, 5, 3, 1, 2, 6, 8, 7, 0],
+        [4, 2, 8, 6, 5, 7, 3, 9, 0, 1],
+        [2, 7, 9, 3, 8, 0, 6, 4, 1, 5],
+        [7, 0, 4, 6, 9, 1, 3, 2, 5, 8],
+    ];
+    // Rotations 0 to 4, reflections 5 to 9.
+    let product = |a: u8, b: u8| match (a < 5, b < 5) {
+        (true, true) => (a + b) % 5,
+        (true, false) => (a + b - 5) % 5 + 5,
+        (false, true) => (a + 5 - b) % 5 + 5,
+        (false, false) => (a + 5 - b) % 5,
+    };
+    let check = d.iter().rev().enumerate().fold(0, |check, (i, digit)| product(check, PERMUTED[i % 8][usize::from(*digit)]));
+    d[0] > 1 && check == 0
 }
 
 /// Netherlands: the eleven test; eight digits have a zero in front.

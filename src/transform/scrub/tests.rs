@@ -131,6 +131,19 @@ fn work_doubles_when_the_text_does() {
         "@a@a",
         ".",
         "203.0.113.7.",
+        "Mr. A ",
+        "Dear A, ",
+        "Best regards\nA ",
+        "Herr Van van ",
+        "M. ",
+        "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2 ",
+        "bc1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqq ",
+        "0x",
+        "passport 1234567 ",
+        "sort code 12-34-56 ",
+        "さん",
+        "田中様",
+        "名前は",
     ];
     let known = [(Hit::Name, "ana ana ana"), (Hit::City, "a a"), (Hit::Phone, "+4915123456789")];
     for piece in pieces {
