@@ -496,7 +496,7 @@ impl Twin<'_> {
         }
         rest["age_band"] = or_null(age_band(text(self.row, "user.date_of_birth")));
         if matches!(category, Category::Replay | Category::Media) {
-            rest["body"] = json!(text(self.row, "body").as_bytes());
+            rest["body"] = Some(text(self.row, "body")).filter(|body| !body.is_empty()).map_or(Value::Null, |body| json!(body.as_bytes()));
         }
         rest
     }
@@ -631,10 +631,10 @@ fn the_twin_agrees_with_fields_kept_out() {
 
 #[test]
 fn what_is_kept_out_reaches_no_record_and_no_destination_and_is_counted() {
-    let minimise = "minimise = { fields = ['user.external_id', 'value', 'currency', 'user_agent', 'ids.fbp', 'custom'] }";
+    let minimise = "minimise = { fields = ['user.external_id', 'action_source', 'value', 'currency', 'user_agent', 'ids.fbp', 'custom'] }";
     let (rules, assets) = (rules(&format!("{minimise}\n{ALL_ON}")), assets());
     let row = format!(
-        r#"{{"event_id":"e1","event_name":"purchase","event_time":{NOW},"value":9,"currency":"EUR","user":{{"email":["jane@example.com",
+        r#"{{"event_id":"e1","event_name":"purchase","event_time":{NOW},"action_source":"system_generated","value":9,"currency":"EUR","user":{{"email":["jane@example.com",
         "j2@example.com"],"phone":"+4915112345678","first_name":"Janina","external_id":"u1"}},"ids":{{"fbp":"fb.1.1.2","gclid":"Cj0secret"}},
         "ip":"93.184.216.34","user_agent":"Mozilla/5.0","url":"https://shop.example/secretpath?utm_source=s","order_id":"o-77",
         "items":[{{"id":"sku9"}}],"custom":{{"plan":"gold of Janina"}},"consent":{{"analytics":true,"ads":true,"given_at":{NOW}}}}}"#
@@ -653,7 +653,7 @@ fn what_is_kept_out_reaches_no_record_and_no_destination_and_is_counted() {
         }
         assert_eq!(record.header().2, [pseudonym("external_id", "u1"), pseudonym("fbp", "fb.1.1.2")]);
     }
-    assert_eq!(records[0].json()["custom"]["plan"], "gold of [name]", "kept out, and still found in a text");
+    assert_eq!(records[0].json()["custom"]["plan"], "gold of [first_name]", "kept out, and still found in a text");
     assert!(String::from_utf8_lossy(&records[2].value).contains(&sha("u1")));
     let counted: Vec<(&str, u64)> = out.tallies[0].minimised.iter().map(|(field, n)| (field.name(), *n)).collect();
     let want = ["user.email", "user.phone", "user.first_name", "ids.gclid", "ip", "url", "order_id", "items"];
