@@ -76,6 +76,54 @@ impl Field {
     /// How many fields there are.
     pub const COUNT: usize = Field::Unknown as usize + 1;
 
+    /// Every text column, in the order of the numbers.
+    pub const TEXTS: [Field; Field::TEXT_COUNT] = [
+        Field::EventId,
+        Field::EventName,
+        Field::Tenant,
+        Field::Email,
+        Field::Phone,
+        Field::PhoneCountry,
+        Field::FirstName,
+        Field::LastName,
+        Field::Gender,
+        Field::DateOfBirth,
+        Field::Street,
+        Field::City,
+        Field::State,
+        Field::Zip,
+        Field::Country,
+        Field::ExternalId,
+        Field::ClientId,
+        Field::SessionId,
+        Field::GaClientId,
+        Field::Fbp,
+        Field::Fbc,
+        Field::Ttp,
+        Field::Ttclid,
+        Field::Gclid,
+        Field::Wbraid,
+        Field::Gbraid,
+        Field::Dclid,
+        Field::Fbclid,
+        Field::Fingerprint,
+        Field::Ip,
+        Field::UserAgent,
+        Field::Url,
+        Field::Referrer,
+        Field::Currency,
+        Field::OrderId,
+        Field::ActionSource,
+        Field::ConsentVersion,
+        Field::FeedbackText,
+        Field::FeedbackChannel,
+        Field::FeedbackLanguage,
+        Field::FeedbackSurveyId,
+        Field::FeedbackQuestionId,
+        Field::FeedbackAuthor,
+        Field::Body,
+    ];
+
     /// Schema names, in the order of the numbers.
     pub const NAMES: [&'static str; Field::COUNT] = [
         "event_id",
@@ -165,5 +213,10 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Field::COUNT);
+    }
+
+    #[test]
+    fn every_text_column_stands_at_its_number() {
+        assert!(Field::TEXTS.iter().enumerate().all(|(i, f)| *f as usize == i));
     }
 }

@@ -23,72 +23,6 @@ impl Row {
     }
 }
 
-const TEXTS: [Field; Field::TEXT_COUNT] = {
-    let mut all = [Field::EventId; Field::TEXT_COUNT];
-    let ordered = [
-        Field::EventId,
-        Field::EventName,
-        Field::Tenant,
-        Field::Email,
-        Field::Phone,
-        Field::PhoneCountry,
-        Field::FirstName,
-        Field::LastName,
-        Field::Gender,
-        Field::DateOfBirth,
-        Field::Street,
-        Field::City,
-        Field::State,
-        Field::Zip,
-        Field::Country,
-        Field::ExternalId,
-        Field::ClientId,
-        Field::SessionId,
-        Field::GaClientId,
-        Field::Fbp,
-        Field::Fbc,
-        Field::Ttp,
-        Field::Ttclid,
-        Field::Gclid,
-        Field::Wbraid,
-        Field::Gbraid,
-        Field::Dclid,
-        Field::Fbclid,
-        Field::Fingerprint,
-        Field::Ip,
-        Field::UserAgent,
-        Field::Url,
-        Field::Referrer,
-        Field::Currency,
-        Field::OrderId,
-        Field::ActionSource,
-        Field::ConsentVersion,
-        Field::FeedbackText,
-        Field::FeedbackChannel,
-        Field::FeedbackLanguage,
-        Field::FeedbackSurveyId,
-        Field::FeedbackQuestionId,
-        Field::FeedbackAuthor,
-        Field::Body,
-    ];
-    let mut i = 0;
-    while i < ordered.len() {
-        all[i] = ordered[i];
-        i += 1;
-    }
-    all
-};
-
-const NUMBERS: [NumberField; NumberField::COUNT] = [
-    NumberField::Value,
-    NumberField::Payout,
-    NumberField::Cost,
-    NumberField::Quantity,
-    NumberField::Rating,
-    NumberField::Nps,
-    NumberField::Csat,
-];
-
 fn read(payload: &[u8]) -> Result<Row, (&'static str, Option<&'static str>)> {
     static RULES: LazyLock<Rules> = LazyLock::new(|| rules("custom = ['plan', 'variant']"));
     let rules = &*RULES;
@@ -103,8 +37,8 @@ fn read(payload: &[u8]) -> Result<Row, (&'static str, Option<&'static str>)> {
     let values = |f: Field| batch.clear_all(f, 0).map(|v| v.expose().to_owned()).collect::<Vec<_>>();
     Ok(Row {
         head: batch.heads[0],
-        texts: TEXTS.iter().map(|f| (f.name(), values(*f))).filter(|(_, v)| !v.is_empty()).collect(),
-        numbers: NUMBERS.iter().map(|f| (f.field().name(), batch.number(*f, 0).value)).filter(|(_, v)| !v.is_nan()).collect(),
+        texts: Field::TEXTS.iter().map(|f| (f.name(), values(*f))).filter(|(_, v)| !v.is_empty()).collect(),
+        numbers: NumberField::ALL.iter().map(|f| (f.field().name(), batch.number(*f, 0).value)).filter(|(_, v)| !v.is_nan()).collect(),
         items: batch.items(0).iter().map(|i| (i.texts.map(str::to_owned), i.price.value, i.quantity.value)).collect(),
         customs: batch.customs(0).iter().map(|c| (c.name, batch.clear_custom(c).expose().to_owned())).collect(),
         dropped: Field::NAMES.iter().zip(dropped.0).filter(|(_, n)| *n > 0).map(|(name, n)| (*name, n)).collect(),
@@ -127,7 +61,7 @@ fn bad(payload: &str) -> (&'static str, Option<&'static str>) {
 
 #[test]
 fn every_text_field_is_read_where_the_schema_has_it() {
-    for field in TEXTS.into_iter().filter(|f| !matches!(f, Field::EventId | Field::EventName | Field::Tenant)) {
+    for field in Field::TEXTS.into_iter().filter(|f| !matches!(f, Field::EventId | Field::EventName | Field::Tenant)) {
         let value = match field {
             Field::Currency => "EUR",
             Field::Ip => "192.0.2.1",
