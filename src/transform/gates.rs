@@ -147,7 +147,7 @@ mod tests {
     use crate::transform::enrich::device_table::DeviceTable;
     use crate::transform::enriched::Assets;
     use crate::transform::identify::pseudonyms_of;
-    use crate::transform::line::{Transformed, transform_gated};
+    use crate::transform::line::{Transformed, transform_known};
     use crate::transform::rules::CategoryRules;
     use std::sync::Arc;
 
@@ -183,7 +183,7 @@ mod tests {
             records.push(0, 0, 2 * i as i64, NOW - 2_000, event.as_bytes());
             records.push(0, 0, 2 * i as i64 + 1, NOW - 500, event.as_bytes());
         }
-        transform_gated(&records, rules, &assets, gates, NOW)
+        transform_known(&records, rules, &assets, (gates, &rules.schemas), NOW)
     }
 
     fn gates(rules: &Rules, order: impl Fn(Named) -> Order, kind: IdentifierType, value: &str, at_ms: i64) -> Gates {

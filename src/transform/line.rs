@@ -106,12 +106,6 @@ pub fn transform(records: &RawRecords, rules: &Rules, assets: &Assets, now_ms: i
     transform_in_chunks(records, rules, assets, (&Gates::default(), &rules.schemas), now_ms, CHUNK_ROWS)
 }
 
-/// Transforms a batch, with people's rights in force. Shape, units, errors: as [`transform`].
-#[must_use]
-pub fn transform_gated(records: &RawRecords, rules: &Rules, assets: &Assets, gates: &Gates, now_ms: i64) -> Transformed {
-    transform_in_chunks(records, rules, assets, (gates, &rules.schemas), now_ms, CHUNK_ROWS)
-}
-
 /// Transforms a batch, with people's rights in force and the schemas that are known by now. Shape, units, errors: as [`transform`].
 #[must_use]
 pub fn transform_known(records: &RawRecords, rules: &Rules, assets: &Assets, known: (&Gates, &Schemas), now_ms: i64) -> Transformed {

@@ -37,4 +37,4 @@ mod fixture;
 #[cfg(test)]
 mod naive;
 
-pub use line::{Tally, Transformed, transform, transform_gated, transform_known};
+pub use line::{Tally, Transformed, transform, transform_known};

@@ -11,7 +11,7 @@ use lethe::derive::record;
 use lethe::model::record::RawRecords;
 use lethe::transform::decode::{SchemaId, compile_avro};
 use lethe::transform::rules::Rules;
-use lethe::transform::transform_gated;
+use lethe::transform::transform_known;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// One reader.
@@ -69,7 +69,7 @@ pub fn line(rules: &Rules, payload: &[u8], clean: bool, told: &mut Told) {
     let world = world();
     let mut records = RawRecords::default();
     records.push(0, 0, 7, NOW_MS, payload);
-    let out = transform_gated(&records, rules, &world.assets, &world.gates, NOW_MS);
+    let out = transform_known(&records, rules, &world.assets, (&world.gates, &rules.schemas), NOW_MS);
     assert_eq!(out.tallies[0].rows(), 1, "a row has one outcome");
     for chunk in &out.chunks {
         for one in &chunk.records {
