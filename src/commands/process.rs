@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a job may take to end before the process ends anyway: what was not committed is read again.
-const SHUTDOWN: Duration = Duration::from_secs(9);
+pub(super) const SHUTDOWN: Duration = Duration::from_secs(9);
 
 /// How often a job's flag is brought up to date.
 const RELAY: Duration = Duration::from_millis(50);

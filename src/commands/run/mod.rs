@@ -44,9 +44,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long a shutdown may take before the process ends anyway: what was not committed is read again.
-const SHUTDOWN: Duration = Duration::from_secs(9);
-
 /// What all threads of the job share.
 pub(crate) struct Job {
     config: Config,
@@ -355,7 +352,7 @@ fn supervise(job: &Arc<Job>, threads: Vec<JoinHandle<()>>, mut reached: impl FnM
         }
     }
     job.health.set_ready(false);
-    let end = Instant::now() + SHUTDOWN;
+    let end = Instant::now() + process::SHUTDOWN;
     while !threads.iter().all(JoinHandle::is_finished) {
         if Instant::now() > end {
             return Err(Failure::Failed("the shutdown took too long; what was not committed will be read again".into()));
