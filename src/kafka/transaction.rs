@@ -111,6 +111,20 @@ impl TransactionalProducer {
         }
     }
 
+    /// Connects once more after a fault, asking again after each `pause`. `None`: `stopping` came first.
+    pub fn rebuild(config: &KafkaConfig, id: &str, pause: Duration, stopping: impl Fn() -> bool) -> Option<Self> {
+        while !stopping() {
+            match Self::connect(config, id) {
+                Ok(new) => return Some(new),
+                Err(fault) => {
+                    tracing::warn!(cause = %fault, "no new producer yet");
+                    std::thread::sleep(pause);
+                }
+            }
+        }
+        None
+    }
+
     /// Begins a transaction. Errors: see [`Fault`].
     pub fn begin(&mut self) -> Result<Transaction<'_>, Fault> {
         let context = self.producer.context();

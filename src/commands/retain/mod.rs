@@ -291,14 +291,9 @@ impl<'c> Retain<'c> {
             self.producer = None;
         }
         std::thread::sleep(FAULT_PAUSE);
-        while self.producer.is_none() && !self.stop.load(Ordering::SeqCst) {
-            match TransactionalProducer::connect(&self.config.kafka, &self.id) {
-                Ok(new) => self.producer = Some(new),
-                Err(fault) => {
-                    tracing::warn!(cause = %fault, "no new producer yet");
-                    std::thread::sleep(FAULT_PAUSE);
-                }
-            }
+        if self.producer.is_none() {
+            let stopping = || self.stop.load(Ordering::SeqCst);
+            self.producer = TransactionalProducer::rebuild(&self.config.kafka, &self.id, FAULT_PAUSE, stopping);
         }
         self.generation.advance();
     }

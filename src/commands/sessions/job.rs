@@ -275,14 +275,9 @@ impl<'c> Job<'c> {
             self.producer = None;
         }
         std::thread::sleep(FAULT_PAUSE);
-        while self.producer.is_none() && !stop.load(Ordering::SeqCst) {
-            match TransactionalProducer::connect(&self.config.kafka, &self.id) {
-                Ok(new) => self.producer = Some(new),
-                Err(fault) => {
-                    tracing::warn!(cause = %fault, "no new producer yet");
-                    std::thread::sleep(FAULT_PAUSE);
-                }
-            }
+        if self.producer.is_none() {
+            let stopping = || stop.load(Ordering::SeqCst);
+            self.producer = TransactionalProducer::rebuild(&self.config.kafka, &self.id, FAULT_PAUSE, stopping);
         }
         self.generation.advance();
     }
