@@ -258,6 +258,15 @@ impl Finished {
     }
 }
 
+impl Drop for Lethe {
+    /// A journey that fails says what its processes said last: where it ran, their files may be out of reach.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the last lines of {}:\n{}", self.stderr.display(), last_lines(&self.stderr(), 30));
+        }
+    }
+}
+
 fn text(path: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }
