@@ -233,7 +233,7 @@ pub fn producer(config: &KafkaConfig) -> Result<ClientConfig, Fault> {
         .set("batch.num.messages", "100000")
         .set("message.max.bytes", "4194304")
         .set("queue.buffering.max.messages", "1000000")
-        .set("queue.buffering.max.kbytes", "262144")
+        .set("queue.buffering.max.kbytes", "65536")
         // How long a topic that the brokers do not know may still turn up.
         .set("topic.metadata.propagation.max.ms", "3000")
         .set("sticky.partitioning.linger.ms", "10");

@@ -1,5 +1,5 @@
-//! Hands one record to librdkafka by its own call. rust-rdkafka's looks the topic up by name and copies every header's name into a C string first: a
-//! dozen allocations for a record with eight headers.
+//! Two of librdkafka's own calls, where rust-rdkafka's would set the pace: handing over a record (it looks the topic up by name and copies every header's
+//! name into a C string first: a dozen allocations for a record with eight headers), and waiting until all are written.
 
 #![allow(unsafe_code)]
 
@@ -7,6 +7,7 @@ use rdkafka::bindings as c;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
 use std::ffi::CString;
+use std::time::Duration;
 
 /// The partition that leaves the choice to the producer.
 const UNASSIGNED: i32 = -1;
@@ -52,6 +53,17 @@ pub(super) struct Parts<'r> {
     pub(super) key: &'r [u8],
     /// The value.
     pub(super) value: Option<&'r [u8]>,
+}
+
+/// Waits until nothing is under way any more, and lets nothing linger meanwhile. rust-rdkafka's flush looks ten times a second, which a transaction cannot
+/// wait for, and lets records linger in between. Errors: librdkafka's; it took longer than `timeout`.
+pub(super) fn flush<C: ProducerContext>(producer: &ThreadedProducer<C>, timeout: Duration) -> Result<(), RDKafkaErrorCode> {
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the producer lives. Its events are served by its own thread, which the call neither needs nor keeps from it.
+    match unsafe { c::rd_kafka_flush(producer.client().native_ptr(), timeout_ms) } {
+        c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        code => Err(code.into()),
+    }
 }
 
 /// Puts a record into the producer's queue. Errors: librdkafka's; nothing was taken then.

@@ -264,7 +264,10 @@ impl Transaction<'_> {
             self.retry("send offsets", |p| p.send_offsets_to_transaction(offsets, &member.0, CALL_TIMEOUT))?;
         }
         faults::reached(Step::OffsetsSent);
-        self.retry("commit transaction", |p| p.commit_transaction(CALL_TIMEOUT))
+        self.retry("commit transaction", |p| {
+            native::flush(p, CALL_TIMEOUT).map_err(KafkaError::Flush)?;
+            p.commit_transaction(CALL_TIMEOUT)
+        })
     }
 
     /// What is behind a failure. A transaction that fails while records are produced or offsets are sent says of that call only that the state
