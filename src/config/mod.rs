@@ -244,6 +244,10 @@ impl Config {
         let mut faults = Vec::new();
         self.kafka.validate(&mut faults);
         self.run.validate(&mut faults);
+        // A transaction is open while its batch is read.
+        if self.run.batch_wait.as_millis() * 2 > u128::from(self.kafka.transaction_timeout_ms) {
+            faults.push("run.batch_wait: must be at most half of kafka.transaction_timeout_ms".into());
+        }
         self.retain.validate(&mut faults);
         self.aggregate.validate(&mut faults);
         self.sessions.validate(&mut faults);

@@ -33,7 +33,7 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     ("lethe_scrubbed_total", "counter", "Personal data taken out of free text, by tenant and kind."),
     ("lethe_batch_rows", "histogram", "Rows of a committed batch."),
     ("lethe_transform_seconds", "histogram", "Time the line took for a batch."),
-    ("lethe_commit_seconds", "histogram", "Time from the begin of a transaction to its commit."),
+    ("lethe_commit_seconds", "histogram", "Time to produce a batch and commit it, without waiting for the line."),
     ("lethe_freshness_seconds", "histogram", "Age, since receipt, of a batch's oldest row when it was committed."),
     (
         "lethe_transactions_total",

@@ -43,6 +43,7 @@ fn wrong_fields() -> Vec<(&'static str, Value, &'static str)> {
         ("run.batch_events", Value::from(0), "run.batch_events"),
         ("run.batch_bytes", Value::from(1), "run.batch_bytes"),
         ("run.batch_wait", text("soon"), "run.batch_wait"),
+        ("run.batch_wait", text("6s"), "half of kafka.transaction_timeout_ms"),
         ("run.threads", Value::from(1_000), "run.threads"),
         ("run.future_tolerance", text("2d"), "run.future_tolerance"),
         ("retain.group", text(""), "retain.group"),

@@ -1,7 +1,8 @@
 //! The first stage: reads raw records into batches, and keeps to what is assigned, paused and limited.
 
+use super::pieces::{Collected, PIECE_BYTES, PIECE_ROWS};
 use super::schemas::Waits;
-use super::{Collected, Job, mark};
+use super::{Job, mark};
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, Membership, Place, Polled, RawConsumer};
 use crate::model::record::RawRecords;
@@ -40,8 +41,12 @@ pub(super) struct Collector {
     /// What the client was told to pause. It remembers a pause beyond a revocation, so this does too.
     standing: HashSet<Place>,
     sent: BTreeMap<Place, i64>,
+    /// Of the piece that is being read.
     records: RawRecords,
     next: BTreeMap<Place, i64>,
+    /// Of the batch's pieces that were sent. Units: rows, bytes.
+    ahead: (usize, usize),
+    /// When the batch's first row was read.
     first_at: Option<Instant>,
     /// Whether the last poll gave a record: then the clock is read only every [`CLOCK_EVERY`] records.
     flowing: bool,
@@ -109,6 +114,7 @@ impl Collector {
             sent: BTreeMap::new(),
             records: RawRecords::default(),
             next: BTreeMap::new(),
+            ahead: (0, 0),
             first_at: None,
             flowing: false,
             wait: POLL,
@@ -140,6 +146,7 @@ impl Collector {
         self.records.clear();
         self.next.clear();
         self.sent.clear();
+        self.ahead = (0, 0);
         self.first_at = None;
         let job = Arc::clone(&self.job);
         again(&job, || job.follower.catch_up(&job.rules))?;
@@ -250,7 +257,7 @@ impl Collector {
             next.insert(place, offset);
         }
         self.sent = next.clone();
-        self.send(RawRecords::default(), next);
+        self.send(RawRecords::default(), next, true);
         Ok(())
     }
 
@@ -287,10 +294,11 @@ impl Collector {
             self.first_at.get_or_insert_with(Instant::now);
             self.count_against_limit()?;
         }
-        let full = self.records.rows.len() >= batch_events || self.records.bytes.len() >= batch_bytes;
+        let (rows, bytes) = (self.records.rows.len(), self.records.bytes.len());
+        let full = self.ahead.0 + rows >= batch_events || self.ahead.1 + bytes >= batch_bytes;
         let ripe = self.is_time_to_look() && self.first_at.is_some_and(|first| first.elapsed() >= batch_wait);
-        if full || ripe {
-            self.send_batch()?;
+        if full || ripe || rows >= PIECE_ROWS || bytes >= PIECE_BYTES {
+            self.send_piece(full || ripe)?;
         }
         Ok(())
     }
@@ -308,12 +316,18 @@ impl Collector {
         Ok(())
     }
 
-    fn send_batch(&mut self) -> Result<(), Fault> {
+    /// Sends what was read. `is_last`: the batch ends with it, be it empty.
+    fn send_piece(&mut self, is_last: bool) -> Result<(), Fault> {
         let mut next_records = self.spent.try_recv().unwrap_or_default();
         next_records.clear();
         let mut records = std::mem::replace(&mut self.records, next_records);
         let mut next = std::mem::take(&mut self.next);
-        self.first_at = None;
+        if is_last {
+            self.ahead = (0, 0);
+            self.first_at = None;
+        } else {
+            self.ahead = (self.ahead.0 + records.rows.len(), self.ahead.1 + records.bytes.len());
+        }
         self.hold_back(&mut records, &mut next)?;
         if self.job.rules.tenants.len() > 1 {
             // A tenant's rows together make its pieces of work; the sort is stable, so each partition keeps its order.
@@ -324,7 +338,7 @@ impl Collector {
             self.records.bytes.reserve(records.bytes.len());
             self.records.rows.reserve(records.rows.len());
         }
-        self.send(records, next);
+        self.send(records, next, is_last);
         Ok(())
     }
 
@@ -347,8 +361,8 @@ impl Collector {
         self.stand_or_go()
     }
 
-    fn send(&self, records: RawRecords, next: BTreeMap<Place, i64>) {
-        let mut batch = Collected { generation: self.seen, records, next, directives: self.mark, member: self.member.clone() };
+    fn send(&self, records: RawRecords, next: BTreeMap<Place, i64>, is_last: bool) {
+        let mut batch = Collected { generation: self.seen, is_last, records, next, directives: self.mark, member: self.member.clone() };
         // A full queue must not keep this thread from noticing that the batch is void, or that the job ends.
         while self.generation.current() == self.seen && !self.job.stopping() {
             match self.to.send_timeout(batch, Duration::from_millis(100)) {
@@ -390,7 +404,7 @@ impl Collector {
         if !moved.is_empty() {
             self.sent.extend(moved.iter().map(|(p, o)| (*p, *o)));
             self.next.clear();
-            self.send(RawRecords::default(), moved);
+            self.send(RawRecords::default(), moved, true);
         }
         Ok(())
     }

@@ -1,16 +1,18 @@
-//! The last stage: one batch, one transaction. A batch that cannot be committed is read again; a tenant whose topics refuse stands still alone.
+//! The last stage: one batch, one transaction, produced piece by piece. A batch that cannot be committed is read again; a tenant whose topics refuse stands still alone.
 
+use super::Job;
 use super::collect::next_offsets;
-use super::{Job, Prepared};
+use super::pieces::{Prepared, Share};
 use crate::faults::{self, Planted};
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, Membership, RawConsumer};
-use crate::kafka::transaction::{Transaction, TransactionalProducer};
+use crate::kafka::transaction::{NextOffset, Transaction, TransactionalProducer};
 use crate::model::destination::Destination;
+use crate::model::record::OutputChunk;
 use crate::ops::{clock, metrics as counted};
 use crate::transform::Tally;
 use crate::transform::destinations::Skip;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +24,47 @@ const ABORT_PAUSE: Duration = Duration::from_millis(100);
 /// Pause before a new producer is built.
 const REBUILD_PAUSE: Duration = Duration::from_millis(500);
 
+/// After a topic refused, so many pieces are committed each by itself, tenant by tenant where one refuses again.
+const CAREFUL_PIECES: u32 = 64;
+/// How often it is looked whether a batch whose next piece has not come is to end as it is.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Why a transaction failed; and the transaction, if it is to be aborted.
+type Failed<'p> = (Fault, Option<Transaction<'p>>);
+
+/// The pieces of a batch that are still to come.
+struct Rest<'r> {
+    from: &'r Receiver<Prepared>,
+    generation: &'r Generation,
+    number: u64,
+    is_over: bool,
+    /// A piece that came and is not of this batch.
+    beyond: Option<Prepared>,
+}
+
+impl Rest<'_> {
+    /// Waits for the next piece. `None`: there is none, or a rebalance, a directive or the end of the job waits for the transaction to end: what was
+    /// produced so far was decided rightly, and ends in it.
+    fn next(&mut self) -> Option<Prepared> {
+        while !self.is_over && self.generation.current() == self.number {
+            match self.from.recv_timeout(LOOK) {
+                Ok(piece) if piece.generation == self.number => {
+                    self.is_over = piece.is_last;
+                    return Some(piece);
+                }
+                Ok(piece) => {
+                    self.beyond = Some(piece);
+                    break;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.is_over = true;
+        None
+    }
+}
+
 /// The committing stage of one worker.
 pub(super) struct Committer {
     job: Arc<Job>,
@@ -29,50 +72,69 @@ pub(super) struct Committer {
     generation: Arc<Generation>,
     id: String,
     fenced: Vec<Instant>,
+    careful: u32,
 }
 
 impl Committer {
     pub(super) fn new(job: Arc<Job>, consumer: Arc<RawConsumer>, generation: Arc<Generation>, worker: u16) -> Self {
         let run = &job.config.run;
         let id = format!("{}-{worker}", crate::commands::transactional_id(&run.group, &run.instance));
-        Committer { job, consumer, generation, id, fenced: Vec::new() }
+        Committer { job, consumer, generation, id, fenced: Vec::new(), careful: 0 }
     }
 
     pub(super) fn run(mut self, from: &Receiver<Prepared>) -> Result<(), Fault> {
         let mut producer = Some(self.connect()?);
-        for batch in from {
+        let mut next = from.recv().ok();
+        while let Some(first) = next.take() {
             let generation = Arc::clone(&self.generation);
-            let done = generation.while_current(batch.generation, || self.settle(&mut producer, &batch));
+            let mut rest = Rest { from, generation: &generation, number: first.generation, is_over: first.is_last, beyond: None };
+            let done = generation.while_current(first.generation, || self.settle(&mut producer, first, &mut rest));
+            next = rest.beyond.take();
             match done {
                 None => metrics::counter!("lethe_transactions_total", "outcome" => "void").increment(1),
                 Some(Ok(())) => {}
                 Some(Err(fault)) => self.recover(&mut producer, fault)?,
             }
+            next = next.or_else(|| from.recv().ok());
         }
         Ok(())
     }
 
-    /// Commits a batch: whole, or, where a topic refuses, tenant by tenant.
-    fn settle(&self, producer: &mut Option<TransactionalProducer>, batch: &Prepared) -> Result<(), Fault> {
-        let start = Instant::now();
-        match self.transact(producer, batch, None) {
-            Ok(()) => self.count(batch, None, start.elapsed()),
-            Err(Fault::Topic(text)) => {
-                tracing::warn!(cause = %text, "a topic cannot be written; the batch is committed tenant by tenant");
-                self.settle_by_tenant(producer, batch)?;
+    /// Commits a batch: whole, or, after a topic refused, piece by piece and tenant by tenant.
+    fn settle(&mut self, producer: &mut Option<TransactionalProducer>, first: Prepared, rest: &mut Rest<'_>) -> Result<(), Fault> {
+        if faults::planted(Planted::OffsetsBeforeProduce) {
+            let (offsets, member) = self.offsets(&first.share, None)?;
+            self.transact(producer, |_, transaction| transaction.commit(&offsets, member))?;
+        }
+        if self.careful == 0 {
+            let settled = self.transact(producer, |committer, transaction| committer.fill(transaction, first, rest));
+            if let Err(Fault::Topic(_)) = &settled {
+                // The first pieces may be gone by now, so the batch is read again.
+                self.careful = CAREFUL_PIECES;
             }
-            Err(fault) => return Err(fault),
+            return settled;
+        }
+        let mut piece = Some(first);
+        while let Some(now) = piece {
+            self.careful = self.careful.saturating_sub(1);
+            self.settle_alone(producer, &now)?;
+            piece = rest.next();
         }
         Ok(())
     }
 
-    fn settle_by_tenant(&self, producer: &mut Option<TransactionalProducer>, batch: &Prepared) -> Result<(), Fault> {
-        let tenants: BTreeSet<u16> = batch.next.keys().map(|(source, _)| self.job.rules.sources[usize::from(*source)].tenant).collect();
+    /// Commits one piece, tenant by tenant if a topic refuses.
+    fn settle_alone(&self, producer: &mut Option<TransactionalProducer>, piece: &Prepared) -> Result<(), Fault> {
+        match self.transact(producer, |committer, transaction| committer.fill_alone(transaction, piece, None)) {
+            Err(Fault::Topic(_)) => {}
+            settled => return settled,
+        }
+        let tenants: BTreeSet<u16> =
+            piece.share.next.keys().map(|(source, _)| self.job.rules.sources[usize::from(*source)].tenant).collect();
         let mut blocked = false;
         for tenant in tenants {
-            let start = Instant::now();
-            match self.transact(producer, batch, Some(tenant)) {
-                Ok(()) => self.count(batch, Some(tenant), start.elapsed()),
+            match self.transact(producer, |committer, transaction| committer.fill_alone(transaction, piece, Some(tenant))) {
+                Ok(()) => {}
                 Err(Fault::Topic(text)) => {
                     let id = &self.job.rules.tenants[usize::from(tenant)].id;
                     tracing::error!(tenant = %id, cause = %text, "a topic of the tenant cannot be written: the tenant stands still, the others go on");
@@ -93,19 +155,17 @@ impl Committer {
         }
     }
 
-    /// One transaction over a batch, or over one tenant's part of it. After an error nothing of it is committed, or a new producer will settle it.
-    fn transact(&self, producer: &mut Option<TransactionalProducer>, batch: &Prepared, tenant: Option<u16>) -> Result<(), Fault> {
-        let member = batch.member.as_ref().ok_or_else(|| Fault::Abort("the worker is in no group".into()))?;
+    /// One transaction. After an error nothing of it is committed, or a new producer will settle it.
+    fn transact(
+        &self,
+        producer: &mut Option<TransactionalProducer>,
+        fill: impl for<'p> FnOnce(&Self, Transaction<'p>) -> Result<(), Failed<'p>>,
+    ) -> Result<(), Fault> {
         let live = match producer {
             Some(live) => live,
             None => producer.insert(self.connect().map_err(|fault| Fault::Recreate(fault.to_string()))?),
         };
-        if faults::planted(Planted::OffsetsBeforeProduce) {
-            let offsets = next_offsets(&self.job, &self.consumer, &batch.next, batch.directives, tenant);
-            live.begin()?.commit(&offsets, member).map_err(|(fault, _)| fault)?;
-        }
-        let transaction = live.begin()?;
-        let (fault, open) = match self.fill(transaction, batch, tenant, member) {
+        let (fault, open) = match fill(self, live.begin()?) {
             Ok(()) => return Ok(()),
             Err(failed) => failed,
         };
@@ -124,27 +184,70 @@ impl Committer {
         }
     }
 
-    /// Produces and commits. Errors: with the transaction, if it is to be aborted.
-    fn fill<'p>(
-        &self,
-        transaction: Transaction<'p>,
-        batch: &Prepared,
-        tenant: Option<u16>,
-        member: &Membership,
-    ) -> Result<(), (Fault, Option<Transaction<'p>>)> {
+    /// Produces a batch, piece by piece as they come, and commits it.
+    fn fill<'p>(&self, transaction: Transaction<'p>, first: Prepared, rest: &mut Rest<'_>) -> Result<(), Failed<'p>> {
+        let (mut share, mut chunks, mut busy) = (first.share, first.chunks, Duration::ZERO);
+        loop {
+            let start = Instant::now();
+            let produced = self.produce(&transaction, &chunks, None);
+            busy += start.elapsed();
+            if let Err(fault) = produced {
+                return Err(self.refused(transaction, fault, &share, None));
+            }
+            drop(chunks);
+            match rest.next() {
+                Some(piece) => {
+                    chunks = piece.chunks;
+                    share.add(piece.share);
+                }
+                None => break,
+            }
+        }
+        self.commit(transaction, &share, None, busy)
+    }
+
+    /// Produces and commits one piece, or one tenant's part of it.
+    fn fill_alone<'p>(&self, transaction: Transaction<'p>, piece: &Prepared, tenant: Option<u16>) -> Result<(), Failed<'p>> {
+        let start = Instant::now();
+        match self.produce(&transaction, &piece.chunks, tenant) {
+            Ok(()) => self.commit(transaction, &piece.share, tenant, start.elapsed()),
+            Err(fault) => Err(self.refused(transaction, fault, &piece.share, tenant)),
+        }
+    }
+
+    fn produce(&self, transaction: &Transaction<'_>, chunks: &[OutputChunk], tenant: Option<u16>) -> Result<(), Fault> {
         let job = &self.job;
-        let offsets = next_offsets(job, &self.consumer, &batch.next, batch.directives, tenant);
-        for chunk in &batch.transformed.chunks {
-            let produced = transaction.produce(
+        chunks.iter().try_for_each(|chunk| {
+            transaction.produce(
                 chunk,
                 |record| tenant.is_none_or(|t| job.rules.topics[usize::from(record.topic.0)].tenant == t),
                 |record| (job.rules.topics[usize::from(record.topic.0)].name.as_str(), job.tenants.partitions(record.topic)),
-            );
-            if let Err(fault) = produced {
-                return Err((transaction.why(fault, &offsets, member), Some(transaction)));
-            }
+            )
+        })
+    }
+
+    /// Why a record was not taken. The transaction is to be aborted.
+    fn refused<'p>(&self, transaction: Transaction<'p>, fault: Fault, share: &Share, tenant: Option<u16>) -> Failed<'p> {
+        match self.offsets(share, tenant) {
+            Ok((offsets, member)) => (transaction.why(fault, &offsets, member), Some(transaction)),
+            Err(_) => (fault, Some(transaction)),
         }
-        transaction.commit(&offsets, member)
+    }
+
+    /// Commits what was produced, and counts it. `busy`: how long producing took.
+    fn commit<'p>(&self, transaction: Transaction<'p>, share: &Share, tenant: Option<u16>, busy: Duration) -> Result<(), Failed<'p>> {
+        let start = Instant::now();
+        match self.offsets(share, tenant) {
+            Ok((offsets, member)) => transaction.commit(&offsets, member)?,
+            Err(fault) => return Err((fault, Some(transaction))),
+        }
+        self.count(share, tenant, busy + start.elapsed());
+        Ok(())
+    }
+
+    fn offsets<'s>(&self, share: &'s Share, tenant: Option<u16>) -> Result<(Vec<NextOffset>, &'s Membership), Fault> {
+        let member = share.member.as_deref().ok_or_else(|| Fault::Abort("the worker is in no group".into()))?;
+        Ok((next_offsets(&self.job, &self.consumer, &share.next, share.directives, tenant), member))
     }
 
     fn connect(&self) -> Result<TransactionalProducer, Fault> {
@@ -188,28 +291,27 @@ impl Committer {
         Ok(())
     }
 
-    fn count(&self, batch: &Prepared, tenant: Option<u16>, commit: Duration) {
+    fn count(&self, share: &Share, tenant: Option<u16>, commit: Duration) {
         metrics::counter!("lethe_transactions_total", "outcome" => "committed").increment(1);
-        if batch.rows > 0 {
+        if share.rows > 0 {
             let (now, mut done) = (Instant::now(), self.job.done());
-            let began = done.span.map_or_else(|| now.checked_sub(commit + batch.transform_time).unwrap_or(now), |(began, _)| began);
+            let began = done.span.map_or_else(|| now.checked_sub(commit + share.transform_time).unwrap_or(now), |(began, _)| began);
             done.span = Some((began, now));
-            let tallies = batch.transformed.tallies.iter().enumerate();
+            let tallies = share.tallies.iter().enumerate();
             tallies.filter(|(i, _)| tenant.is_none_or(|t| usize::from(t) == *i)).for_each(|(_, tally)| done.tally.merge(tally));
         }
-        for (i, tally) in batch.transformed.tallies.iter().enumerate() {
+        for (i, tally) in share.tallies.iter().enumerate() {
             if tally.rows() > 0 && tenant.is_none_or(|t| usize::from(t) == i) {
                 self.count_tenant(i, tally);
             }
         }
-        if batch.rows > 0 {
-            let out = batch.transformed.chunks.iter().map(|c| c.arena.len()).sum();
-            let age_ms = batch.oldest_ms.map_or(0, |oldest| clock::now_ms() - oldest);
-            counted::record_batch(batch.rows, batch.bytes, out, batch.transform_time, commit, age_ms);
+        if share.rows > 0 {
+            let age_ms = share.oldest_ms.map_or(0, |oldest| clock::now_ms() - oldest);
+            counted::record_batch(share.rows, share.bytes.0, share.bytes.1, share.transform_time, commit, age_ms);
             tracing::debug!(
-                rows = batch.rows,
+                rows = share.rows,
                 commit_ms = commit.as_millis() as u64,
-                transform_ms = batch.transform_time.as_millis() as u64,
+                transform_ms = share.transform_time.as_millis() as u64,
                 "committed"
             );
         }

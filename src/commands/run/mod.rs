@@ -1,16 +1,18 @@
 //! `lethe run`: raw topics in, pseudonymised and destination records out, exactly once.
 //!
-//! A worker is three threads with bounded queues between them, so that the round trip of a commit costs no throughput:
+//! A worker is three threads with bounded queues between them, so that the round trip of a commit costs no throughput. A batch is one transaction and
+//! goes through them in pieces:
 //!
 //! ```text
 //! collect (consumer) ──> transform (rayon) ──> commit (transactional producer)
 //! ```
-//! What was read under an older generation of the consumer (a rebalance, an abort, a directive) is never committed: the generation's number
-//! is checked under the lock that a rebalance waits for.
+//! What was read under an older generation of the consumer (before a rebalance, an abort, a directive) begins no transaction, and ends the one it is in:
+//! the generation's number is checked under the lock that a rebalance waits for.
 
 mod collect;
 mod commit;
 mod directives;
+mod pieces;
 mod schemas;
 mod target;
 mod tenants;
@@ -20,9 +22,8 @@ use super::watch::Watch;
 use super::{Failure, Load, terminated};
 use crate::config::Config;
 use crate::config::compile::compile;
-use crate::faults::{self, Planted};
 use crate::kafka::client::Fault;
-use crate::kafka::consumer::{Generation, Membership, Place, RawConsumer};
+use crate::kafka::consumer::{Generation, RawConsumer};
 use crate::kafka::directives::Mark;
 use crate::kafka::permissions::{Authorised, Permissions};
 use crate::kafka::topics::Admin;
@@ -32,12 +33,11 @@ use crate::model::keyring::Keyring;
 use crate::model::record::RawRecords;
 use crate::ops::assets::GeoFile;
 use crate::ops::{clock, http, keys, metrics};
+use crate::transform::Tally;
 use crate::transform::enrich::device_table::DeviceTable;
 use crate::transform::enriched::Assets;
 use crate::transform::rules::Rules;
-use crate::transform::{Tally, Transformed, transform_known};
-use crossbeam_channel::{Receiver, Sender, bounded};
-use std::collections::BTreeMap;
+use crossbeam_channel::bounded;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -85,28 +85,6 @@ impl Job {
         self.stop.store(true, Ordering::Relaxed);
         self.health.set_dead();
     }
-}
-
-/// A batch as it was read.
-struct Collected {
-    generation: u64,
-    records: RawRecords,
-    next: BTreeMap<Place, i64>,
-    directives: i64,
-    member: Option<Arc<Membership>>,
-}
-
-/// A batch ready to be committed.
-struct Prepared {
-    generation: u64,
-    transformed: Transformed,
-    next: BTreeMap<Place, i64>,
-    directives: i64,
-    member: Option<Arc<Membership>>,
-    rows: usize,
-    bytes: usize,
-    oldest_ms: Option<i64>,
-    transform_time: Duration,
 }
 
 /// When the job ends, unless it is asked to before.
@@ -369,9 +347,9 @@ fn start_worker(job: &Arc<Job>, worker: u16) -> Result<(Arc<RawConsumer>, [JoinH
     let generation = Arc::new(Generation::default());
     let names: Vec<String> = job.rules.sources.iter().map(|s| s.topic.clone()).collect();
     let consumer = Arc::new(RawConsumer::connect(&job.config.kafka, &job.config.run.group, &names, Arc::clone(&generation))?);
-    let (to_transform, from_collect) = bounded::<Collected>(0);
-    // One batch may wait here: the line goes on while the brokers take the one before.
-    let (to_commit, from_transform) = bounded::<Prepared>(1);
+    let (to_transform, from_collect) = bounded(0);
+    // Pieces may wait here: the line goes on while the brokers commit the batch before.
+    let (to_commit, from_transform) = bounded(pieces::PIECES_AHEAD);
     let (spent, reused) = bounded::<RawRecords>(2);
     let collector = collect::Collector::new(Arc::clone(job), Arc::clone(&consumer), Arc::clone(&generation), to_transform, reused);
     let committer = commit::Committer::new(Arc::clone(job), Arc::clone(&consumer), Arc::clone(&generation), worker);
@@ -379,7 +357,7 @@ fn start_worker(job: &Arc<Job>, worker: u16) -> Result<(Arc<RawConsumer>, [JoinH
     let stages = [
         spawn(job, "collect", move || collector.run())?,
         spawn(job, "transform", move || {
-            transform_all(&line, &generation, &from_collect, &to_commit, &spent);
+            pieces::transform_all(&line, &generation, &from_collect, &to_commit, &spent);
             Ok(())
         })?,
         spawn(job, "commit", move || committer.run(&from_transform))?,
@@ -395,46 +373,6 @@ fn spawn(job: &Arc<Job>, name: &str, work: impl FnOnce() -> Result<(), Fault> + 
         }
     };
     std::thread::Builder::new().name(name.into()).spawn(body).map_err(|e| Failure::Failed(format!("cannot start a thread: {e}")))
-}
-
-fn transform_all(job: &Job, generation: &Generation, from: &Receiver<Collected>, to: &Sender<Prepared>, spent: &Sender<RawRecords>) {
-    for batch in from {
-        if batch.generation != generation.current() {
-            continue;
-        }
-        let start = Instant::now();
-        let now_ms = clock::now_ms();
-        let known = (&*job.follower.gates(), &*job.schemas.in_force());
-        let transformed = transform_known(&batch.records, &job.rules, &job.assets.at(now_ms), known, now_ms);
-        let prepared = Prepared {
-            generation: batch.generation,
-            transformed,
-            next: batch.next,
-            directives: batch.directives,
-            member: batch.member,
-            rows: batch.records.rows.len(),
-            bytes: batch.records.bytes.len(),
-            oldest_ms: batch.records.rows.iter().map(|r| r.received_at_ms).min(),
-            transform_time: start.elapsed(),
-        };
-        if faults::planted(Planted::LogRejected) {
-            log_rejected(&batch.records, &prepared.transformed);
-        }
-        // Its memory is used again: fresh pages cost more than the copy into them.
-        let _ = spent.try_send(batch.records);
-        if to.send(prepared).is_err() {
-            return;
-        }
-    }
-}
-
-/// The bug that a test plants: what was rejected stands in the log.
-fn log_rejected(records: &RawRecords, transformed: &Transformed) {
-    if transformed.tallies.iter().any(|tally| tally.quarantined.iter().sum::<u64>() > 0) {
-        for row in &records.rows {
-            tracing::warn!(value = %String::from_utf8_lossy(row.payload.of(&records.bytes)), "rejected");
-        }
-    }
 }
 
 /// The tables that enrichment reads; the GeoIP file is followed.
