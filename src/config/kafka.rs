@@ -105,8 +105,9 @@ impl KafkaConfig {
             ("ssl_certificate_location", &self.ssl_certificate_location),
             ("ssl_key_location", &self.ssl_key_location),
         ];
-        for (field, file) in files.into_iter().filter(|(_, file)| !file.is_empty() && !std::path::Path::new(file).exists()) {
-            faults.push(format!("kafka.{field}: there is no {file}"));
+        for (field, _) in files.into_iter().filter(|(_, file)| !file.is_empty() && !std::path::Path::new(file).exists()) {
+            // Not what it is called: somebody may have put the password there.
+            faults.push(format!("kafka.{field}: there is no such file"));
         }
         let between = |field: &str, value: u32, low: u32, high: u32, faults: &mut Vec<String>| {
             if !(low..=high).contains(&value) {

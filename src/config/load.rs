@@ -1,10 +1,16 @@
 //! Reads the file and the environment into a `Config`; every fault has the name of its field.
 
 use super::Config;
+use serde_path_to_error::Segment;
 use std::path::{Path, PathBuf};
 
 /// Prefix of environment variables that override a scalar field of a table: `LETHE_KAFKA__BOOTSTRAP_SERVERS`.
 pub const ENV_PREFIX: &str = "LETHE_";
+
+/// Said of text that is not TOML; the parser's own words may quote it.
+const NOT_TOML: &str = "this is not TOML: a quote, a bracket or an equals sign is missing, or a name stands twice";
+/// The longest name of a field, in characters.
+const FIELD_CHARS_MAX: usize = 40;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -68,19 +74,52 @@ pub fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<
 /// Reads a configuration without checking how its fields agree. Errors: field and fault, in one line.
 pub fn parse(text: &str, env: impl Iterator<Item = (String, String)>) -> Result<Config, String> {
     let mut table: toml::Table = toml::from_str(text).map_err(|e: toml::de::Error| {
-        let line = e.span().map_or(1, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
-        format!("line {line}: {}", one_line(e.message()))
+        let before = e.span().map_or("", |s| text.get(..s.start).unwrap_or(text));
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+        format!("line {}, column {column}: {NOT_TOML}", before.matches('\n').count() + 1)
     })?;
     let mut vars: Vec<(String, String)> = env.filter(|(name, _)| name.starts_with(ENV_PREFIX) && name.contains("__")).collect();
     vars.sort();
     for (name, value) in vars {
         set(&mut table, &name, &value)?;
     }
-    serde_path_to_error::deserialize(table).map_err(|e| format!("{}: {}", e.path(), one_line(e.inner().message())))
+    serde_path_to_error::deserialize(table).map_err(|e| format!("{}: {}", place(e.path()), unquoted(e.inner().message())))
 }
 
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// Where a field stands: `tenant[0].windows.events`. What cannot be a field's name is not named.
+fn place(path: &serde_path_to_error::Path) -> String {
+    let mut place = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => place.push_str(&format!("[{index}]")),
+            Segment::Map { key: name } | Segment::Enum { variant: name } => {
+                place.push_str(if place.is_empty() { "" } else { "." });
+                place.push_str(if is_name(name) { name } else { "?" });
+            }
+            Segment::Unknown => place.push('?'),
+        }
+    }
+    place
+}
+
+/// What a parser says of a field, without the value that it quotes: somebody may have put a password there.
+fn unquoted(message: &str) -> String {
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let expected = message.rsplit_once(", expected ").map_or("of another kind", |(_, expected)| expected);
+    match message.split_once('`').filter(|_| message.starts_with("unknown field")) {
+        Some((_, rest)) => match rest.split_once('`').filter(|(name, _)| is_name(name)) {
+            Some((name, _)) => format!("unknown field `{name}`, expected {expected}"),
+            None => format!("unknown field, expected {expected}"),
+        },
+        None if ["invalid ", "unknown "].iter().any(|quotes| message.starts_with(quotes)) => format!("must be {expected}"),
+        // What is missing, and our own words.
+        None => message,
+    }
+}
+
+/// Whether a field may be called so. What is none is a value in a field's place.
+fn is_name(text: &str) -> bool {
+    text == "ga4" || (1..=FIELD_CHARS_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b"_.-".contains(&b))
 }
 
 /// Overrides one field of a table. The variable's text is read as the type that the field has.
@@ -135,5 +174,75 @@ mod tests {
         assert!(fault.starts_with("run.batch_wait: must be a duration"), "{fault}");
         let fault = parse("[run\n", env(&[])).unwrap_err();
         assert!(fault.starts_with("line 1"), "{fault}");
+        let fault = parse("[[tenant]]\nid = 'a'\nprofile = 'x'\n", env(&[])).unwrap_err();
+        assert!(fault.starts_with("tenant[0].profile: must be one of") && fault.contains("web_analytics"), "{fault}");
+        assert!(parse("[run]\nworkers = 'many'", env(&[])).unwrap_err().starts_with("run.workers: must be "));
+    }
+
+    /// No value here is a name or a number that any message says of itself.
+    const SECRET: &str = "hunter2, expected `Hunter2`";
+
+    #[test]
+    fn no_message_quotes_a_value() {
+        let silent = |text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("config.toml");
+            std::fs::write(&path, text).unwrap();
+            if let Err(fault) = load(&path, env(&[])) {
+                let said = format!("{fault} {fault:?}");
+                assert!(!said.to_ascii_lowercase().contains("hunter2"), "{text}: {said}");
+            }
+        };
+        let defaults = toml::Table::try_from(Config::default()).unwrap();
+        let values = [
+            format!("\"{SECRET}\""),
+            "7364911".into(),
+            "-7364911".into(),
+            "73649.11".into(),
+            format!("[\"{SECRET}\"]"),
+            format!("{{ a = \"{SECRET}\" }}"),
+        ];
+        // Of a number nobody makes a secret, and the least of one field may be another's.
+        for (section, fields) in defaults.iter().filter_map(|(name, fields)| Some((name, fields.as_table()?))) {
+            for (field, value) in fields.keys().flat_map(|field| values.iter().map(move |value| (field, value))) {
+                silent(&format!("[{section}]\n{field} = {value}\n"));
+            }
+        }
+        let profile = "[[tenant]]\nid = 'a'\nprofile = 'web_analytics'\n";
+        for field in [
+            "id",
+            "profile",
+            "plan",
+            "sources",
+            "subject",
+            "event_id",
+            "destinations",
+            "windows",
+            "topics",
+            "purposes",
+            "meta",
+            "google_ads",
+            "tiktok",
+            "ga4",
+            "custom",
+            "minimise",
+        ] {
+            values.iter().for_each(|value| {
+                silent(&format!("{profile}{field} = {value}\n").replace("id = 'a'\nprofile = 'web_analytics'\nid", "id"))
+            });
+        }
+        for line in [
+            "sasl_password = hunter2",
+            "sasl_password = \"hunter2",
+            "sasl_password = 'hunter2' hunter2",
+            "\"hunter2\" = 1",
+            "hunter2",
+            "[hunter2",
+            "sasl_password_file = 'hunter2'\nsasl_password_file = 'hunter2'",
+            "password = \"\"\"hunter2",
+            "sasl_username = 'x\nhunter2'",
+        ] {
+            silent(&format!("[kafka]\n{line}\n"));
+        }
     }
 }

@@ -170,9 +170,8 @@ pub fn base(config: &KafkaConfig) -> Result<ClientConfig, Fault> {
         c.set(name, value);
     }
     if !config.sasl_password_file.is_empty() {
-        let file = &config.sasl_password_file;
-        let password =
-            std::fs::read_to_string(file).map_err(|e| Fault::Stop(format!("kafka.sasl_password_file: cannot read {file}: {e}")))?;
+        let password = std::fs::read_to_string(&config.sasl_password_file)
+            .map_err(|e| Fault::Stop(format!("kafka.sasl_password_file: the file cannot be read: {e}")))?;
         c.set("sasl.password", password.trim_end_matches(['\r', '\n']));
     }
     Ok(c)

@@ -210,18 +210,20 @@ impl Registry {
     }
 
     fn authorization(&self) -> Result<Option<String>, RegistryFault> {
-        let secret = |path: &Path| {
+        // Files are not named: somebody may have put the secret there.
+        let secret = |field: &str, path: &Path| {
             let text = std::fs::read_to_string(path);
-            text.map(|text| text.trim().to_owned()).map_err(|e| RegistryFault::Away(format!("{}: {e}", path.display())))
+            text.map(|text| text.trim().to_owned())
+                .map_err(|e| RegistryFault::Away(format!("schema_registry.{field}: the file cannot be read: {e}")))
         };
         if !self.config.username.is_empty() {
-            let pair = format!("{}:{}", self.config.username, secret(&self.config.password_file)?);
+            let pair = format!("{}:{}", self.config.username, secret("password_file", &self.config.password_file)?);
             return Ok(Some(format!("Basic {}", STANDARD.encode(pair))));
         }
         if self.config.token_file.as_os_str().is_empty() {
             return Ok(None);
         }
-        Ok(Some(format!("Bearer {}", secret(&self.config.token_file)?)))
+        Ok(Some(format!("Bearer {}", secret("token_file", &self.config.token_file)?)))
     }
 }
 

@@ -66,7 +66,7 @@ fn password(config: &Config) -> Option<Finding> {
         return None;
     }
     Some(match std::fs::metadata(file).map(|m| m.permissions().mode() & 0o077) {
-        Err(e) => Finding::fail("password file", format!("{file}: {e}"), "kafka.sasl_password_file in the config"),
+        Err(e) => Finding::fail("password file", format!("cannot be read: {e}"), "kafka.sasl_password_file in the config"),
         Ok(0) => Finding::pass("password file", format!("{file} is readable by its owner alone")),
         Ok(_) => Finding::warn("password file", format!("{file} is readable by others"), format!("chmod 600 {file}")),
     })
