@@ -30,7 +30,9 @@
 //! A process that starts again reads the open days again, and takes of each closed hour the published number. An event that is too late for its
 //! hour could then count once more if its key stood in the hour before and the log's cleaner has taken that first version away: nothing is left
 //! to know it by. So each commit says how many records it stands on. Where fewer of them are left, late events up to the end of the log are in
-//! no number: a day may be smaller than the truth, and never counts an event twice.
+//! no number: a day may be smaller than the truth, and never counts an event twice. What is left is an event that was sent again *as another one*,
+//! with another time or group under its key: where its first version, which was counted, is gone by the next start, it is one event more of the day. Two
+//! atoms then share an event; nothing that is published is the size of one of them without it.
 //!
 //! # Erasure
 //!

@@ -12,11 +12,16 @@ use crate::derive::packed::{self, Held, Name};
 use crate::derive::record::Event;
 use crate::derive::session::{Session, event_hash};
 use crate::model::pseudonym::{Epoch, Pseudonym};
-use crate::model::time::SECOND_MS;
-use std::collections::HashMap;
+use crate::model::time::{DAY_MS, SECOND_MS};
+use std::collections::{HashMap, HashSet};
 
 /// No event is from before or after. Units: ms from the epoch.
 const TIME_MS_MAX: u64 = 250_000_000_000_000;
+/// Most identifiers of one session: 64 KiB of its record's header. Only a machine has so many.
+pub const IDENTIFIERS_MAX: usize = 4_096;
+/// A session that lasts longer is cut, whatever the gap: the first version of its record is due while newer ones are written, and its oldest data
+/// would outlive their window. Only machines and screens that nobody turned off last so long. Units: ms.
+pub const LONGEST_MS: i64 = 2 * DAY_MS;
 /// How far time must have gone on before it is looked for what can be forgotten. Units: ms.
 const TICK_MS: i64 = 30 * SECOND_MS;
 
@@ -40,6 +45,8 @@ pub enum Outcome {
     Late,
     /// It is nobody's.
     Anonymous,
+    /// Its session has as many identifiers as a record can carry.
+    Crowded,
 }
 
 impl Outcome {
@@ -51,6 +58,7 @@ impl Outcome {
             Outcome::Duplicate => "duplicate",
             Outcome::Late => "late",
             Outcome::Anonymous => "anonymous",
+            Outcome::Crowded => "crowded",
         }
     }
 }
@@ -147,7 +155,11 @@ impl Sessions {
         if held.iter().any(|held| held.session.seen.contains(&hash)) {
             return Outcome::Duplicate;
         }
-        if let Some(id) = add(held, Session::of(event, identifiers.collect()), self.rules.gap_ms) {
+        let new = Session::of(event, identifiers.collect());
+        if is_crowded(held, &new, self.rules.gap_ms) {
+            return Outcome::Crowded;
+        }
+        if let Some(id) = add(held, new, self.rules.gap_ms) {
             self.gone.push((name, id));
         }
         Outcome::Counted
@@ -235,16 +247,30 @@ impl Sessions {
     }
 }
 
+/// Whether a session and those that it would join have more identifiers than the header of a record may carry. An identifier cannot be left out: an
+/// erasure would not reach the session by it. So such an event is in no session, and the session stays as it is.
+fn is_crowded(all: &[Held], new: &Session, gap_ms: i64) -> bool {
+    let joined = || all.iter().filter(|held| is_near(&held.session, new, gap_ms)).map(|held| &held.session).chain([new]);
+    joined().map(|s| s.identifiers.len()).sum::<usize>() > IDENTIFIERS_MAX
+        && joined().flat_map(|s| &s.identifiers).collect::<HashSet<_>>().len() > IDENTIFIERS_MAX
+}
+
+/// Whether there is no more silence than the gap between two sessions, and they are not too long together.
+fn is_near(a: &Session, b: &Session, gap_ms: i64) -> bool {
+    b.start_ms - a.end_ms <= gap_ms && a.start_ms - b.end_ms <= gap_ms && a.end_ms.max(b.end_ms) - a.start_ms.min(b.start_ms) <= LONGEST_MS
+}
+
 /// Adds a session of one event, which extends one that is near, or joins the two that it lies between. Returns the id of one that stood in the
 /// topic and is part of another now.
 fn add(all: &mut Vec<Held>, new: Session, gap_ms: i64) -> Option<u64> {
-    let near = |held: &Held| new.start_ms - held.session.end_ms <= gap_ms && held.session.start_ms - new.end_ms <= gap_ms;
+    let near = |held: &Held| is_near(&held.session, &new, gap_ms);
     let Some(first) = all.iter().position(near) else {
         let at = all.partition_point(|h| h.session.start_ms < new.start_ms);
         all.insert(at, Held { session: new, touched: true, written: false });
         return None;
     };
-    let second = all.get(first + 1).is_some_and(near).then(|| all.remove(first + 1));
+    let fits = |second: &Held| near(second) && second.session.end_ms.max(new.end_ms) - all[first].session.start_ms <= LONGEST_MS;
+    let second = all.get(first + 1).is_some_and(fits).then(|| all.remove(first + 1));
     let held = &mut all[first];
     held.touched = true;
     held.session.join(new);
@@ -408,5 +434,38 @@ mod tests {
         s.judge(of(Fate::Leave));
         assert!(changes(&mut s).is_empty(), "the topic keeps what is held");
         assert_eq!(s.open(), 1);
+    }
+
+    #[test]
+    fn a_session_never_has_more_identifiers_than_its_record_can_carry() {
+        let mut sessions = Sessions::new(RULES, i64::MIN);
+        let who = |n: usize| [0, 1, 2, 3].map(|b| (n >> (8 * b)) as u8);
+        let mut outcomes = BTreeMap::new();
+        // Two events for each identifier: the second of one that is in the session is counted, whatever else is refused.
+        for n in 0..2 * (IDENTIFIERS_MAX + 100) {
+            let mut p = [9; 16];
+            p[..4].copy_from_slice(&who(n / 2));
+            let (id, path) = (format!("e{n}"), "/");
+            let outcome = sessions.take(&event(&id, path, (n as u16, 0, n as i64 / 100, 0)), std::iter::once(Pseudonym(p)), n as i64 / 100);
+            *outcomes.entry(outcome).or_insert(0) += 1;
+        }
+        assert_eq!(outcomes, BTreeMap::from([(Outcome::Counted, 2 * IDENTIFIERS_MAX), (Outcome::Crowded, 200)]));
+        let mut sizes = Vec::new();
+        sessions.drain(|_, _, session| sizes.extend(session.map(|s| (s.identifiers.len(), s.events, s.seen.len()))));
+        assert_eq!(sizes, [(IDENTIFIERS_MAX, 2 * IDENTIFIERS_MAX as u64, 4_096)]);
+    }
+
+    #[test]
+    fn a_session_that_never_ends_is_cut() {
+        let rules = Rules { gap_ms: DAY_MS, lateness_ms: DAY_MS };
+        let mut sessions = Sessions::new(rules, i64::MIN);
+        for n in 0..10 {
+            let at = n * DAY_MS / 2;
+            sessions.take(&event(&format!("e{n}"), "/", (n as u16, 0, at, at)), std::iter::empty(), at);
+        }
+        let mut spans = Vec::new();
+        sessions.drain(|_, _, session| spans.extend(session.map(|s| (s.start_ms, s.end_ms, s.events))));
+        spans.sort_unstable();
+        assert_eq!(spans, [(0, LONGEST_MS, 5), (5 * DAY_MS / 2, 9 * DAY_MS / 2, 5)]);
     }
 }

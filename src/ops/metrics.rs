@@ -100,7 +100,7 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     (
         "lethe_sessions_events_total",
         "counter",
-        "Events read, by tenant and outcome: counted, duplicate, late, anonymous, erased, restricted, withdrawn, null, unreadable.",
+        "Events read, by tenant and outcome: counted, duplicate, late, anonymous, crowded, erased, restricted, withdrawn, null, unreadable.",
     ),
     ("lethe_sessions_written_total", "counter", "Session records and tombstones committed, by tenant."),
     ("lethe_sessions_open", "gauge", "Sessions of this process that can still change."),
