@@ -22,6 +22,9 @@ const EXTENSION_DIGITS_MAX: usize = 7;
 /// Longest text that is read as a phone number; the library reads no more either.
 const TEXT_BYTES_MAX: usize = 250;
 
+/// Longest text of which the digits of other scripts are looked for: each is four bytes at most, and may stand for one.
+const INPUT_BYTES_MAX: usize = 4 * TEXT_BYTES_MAX;
+
 /// Appends the number as `+` and 7 to 15 digits. Source: destinations.md 1.8.
 pub(super) fn e164(input: &str, country: Option<Country>, out: &mut Vec<u8>) -> Result<(), DropReason> {
     match phone_plan::plain(input, country, out) {
@@ -40,6 +43,10 @@ pub(super) fn digits(input: &str, country: Option<Country>, out: &mut Vec<u8>) -
 
 /// Rule 1.8 step by step.
 pub(super) fn by_library(input: &str, country: Option<Country>, out: &mut Vec<u8>) -> Result<(), DropReason> {
+    let input = text::trim(input);
+    if input.len() > INPUT_BYTES_MAX {
+        return Err(DropReason::NotAPhone);
+    }
     let western = western_digits(input);
     let mut number = text::trim(&western);
     if number.is_empty() {
@@ -209,6 +216,17 @@ mod tests {
         ] {
             assert_eq!(of(input, hint), Err(why), "{input} {hint}");
         }
+    }
+
+    #[test]
+    fn a_megabyte_is_no_number_and_is_not_read_as_one() {
+        for piece in ["1", "+1 650 555 1212 ", "\u{ff11}", "\u{1d7ce}", "e\u{301}", "\u{fdfa}"] {
+            assert_eq!(of(&piece.repeat((1 << 20) / piece.len()), "US"), Err(DropReason::NotAPhone), "{piece}");
+        }
+        // As many bytes as a number in other digits may have.
+        let wide: String =
+            "+16505551212".chars().map(|c| if c == '+' { '\u{ff0b}' } else { char::from_u32(c as u32 - 48 + 0x1d7ce).unwrap() }).collect();
+        assert_eq!(of(&format!("{}{wide}", " ".repeat(1 << 20)), "").as_deref(), Ok("+16505551212"));
     }
 
     const HINTS: [&str; 24] = [
