@@ -1,4 +1,4 @@
-//! Precision and recall of the scrub by type, on sentences in ten languages, in two halves.
+//! Precision and recall of the scrub by type, on sentences in ten languages and more.
 //!
 //! `corpus/<language>.<half>.jsonl`: one object a line, `text` and `spans`, each span `[start, end, type]` in bytes. A found span counts as
 //! right when type and both ends agree; what overlaps a span with another end or type counts as wrong and as missed.
@@ -22,6 +22,13 @@
 //! first measured: crypto 100 77 (100 100), national_id 76 37 (100 100), bank_account 0 0 (100 33), name 0 0 (100 96): it leaves names to its language
 //! model, and documents to context words that need one.
 
+//!
+//! `outside` is a third part, by somebody who had not seen the others: 18 languages (also Turkish, Czech, Greek, Russian, Arabic, Chinese, Korean, Hindi),
+//! odd writings, and as many things that must pass. First measured, precision and recall in per cent, Presidio's in brackets: card 100 100 (100 85),
+//! email 100 92 (90 52), handle 93 100 (0 0), iban 100 100 (100 95), ip 80 100 (52 79), national_id 96 69 (27 50), phone 96 94 (86 75), ssn 100 100 (100 50),
+//! url 100 100 (48 87). What it found is mended (numbers in Turkish, Russian, Chinese and Mexican forms, words of other scripts, quoted addresses, digits as
+//! emoji), so that its figures now say no more than those of `tuned`.
+
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
@@ -44,6 +51,19 @@ const FLOORS: [(&str, u32, u32); 9] = [
 
 /// The same for `fresh`. Units: per cent.
 const FRESH_FLOORS: [(&str, u32, u32); 4] = [("name", 90, 85), ("national_id", 90, 85), ("bank_account", 90, 90), ("crypto", 95, 95)];
+
+/// The same for `outside`. Units: per cent.
+const OUTSIDE_FLOORS: [(&str, u32, u32); 9] = [
+    ("email", 98, 96),
+    ("phone", 98, 98),
+    ("card", 98, 98),
+    ("iban", 98, 98),
+    ("ip", 98, 98),
+    ("url", 98, 98),
+    ("ssn", 98, 98),
+    ("national_id", 98, 98),
+    ("handle", 98, 98),
+];
 
 #[derive(Default)]
 struct Tally {
@@ -135,7 +155,9 @@ fn report(half: &str) -> BTreeMap<String, Tally> {
 
 #[test]
 fn each_type_reaches_its_floors_on_both_halves() {
-    for (half, floors) in [("tuned", &FLOORS[..]), ("held_out", &FLOORS[..]), ("fresh", &FRESH_FLOORS[..])] {
+    for (half, floors) in
+        [("tuned", &FLOORS[..]), ("held_out", &FLOORS[..]), ("fresh", &FRESH_FLOORS[..]), ("outside", &OUTSIDE_FLOORS[..])]
+    {
         let tallies = report(half);
         for (kind, precision, recall) in floors.iter().copied() {
             let t = tallies.get(kind).unwrap_or_else(|| panic!("no {kind} in {half}"));

@@ -10,8 +10,11 @@ use super::{Found, Hit};
 /// The longest domain, in bytes (RFC 1035).
 const DOMAIN_BYTES_MAX: usize = 253;
 
+/// The longest local part, in bytes (RFC 5321).
+const LOCAL_BYTES_MAX: usize = 64;
+
 /// Providers whose name makes an address even without its ending: `ana@gmail`.
-const PROVIDERS: [&str; 24] = [
+const PROVIDERS: [&str; 32] = [
     "gmail",
     "googlemail",
     "hotmail",
@@ -36,12 +39,21 @@ const PROVIDERS: [&str; 24] = [
     "ziggo",
     "telia",
     "t-online",
+    "mail",
+    "yandex",
+    "rambler",
+    "seznam",
+    "naver",
+    "qq",
+    "rediffmail",
+    "ukr",
 ];
 
 /// Endings believed after a plain " at … dot …".
-const ENDINGS: [&str; 36] = [
+const ENDINGS: [&str; 44] = [
     "com", "org", "net", "edu", "gov", "io", "co", "info", "biz", "eu", "de", "fr", "es", "it", "pt", "nl", "pl", "se", "dk", "fi", "no",
-    "at", "ch", "be", "ie", "uk", "us", "ca", "au", "br", "jp", "cz", "ro", "gr", "hu", "dev",
+    "at", "ch", "be", "ie", "uk", "us", "ca", "au", "br", "jp", "cz", "ro", "gr", "hu", "dev", "ru", "ua", "tr", "in", "cn", "kr", "mx",
+    "za",
 ];
 
 /// Words that stand before a plain " at " without being anybody's name.
@@ -69,8 +81,25 @@ const NOT_LOCAL: [&str; 20] = [
 ];
 
 static SPELLED_AT: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-    let words =
-        ["at", "ät", "arroba", "arobase", "chiocciola", "malpa", "małpa", "apenstaartje", "snabel-a", "snabela", "klammeraffe", "a"];
+    let words = [
+        "at",
+        "ät",
+        "arroba",
+        "arobase",
+        "chiocciola",
+        "malpa",
+        "małpa",
+        "apenstaartje",
+        "snabel-a",
+        "snabela",
+        "klammeraffe",
+        "собака",
+        "παπάκι",
+        "zavináč",
+        "アット",
+        "アットマーク",
+        "a",
+    ];
     let mut patterns = Vec::new();
     for word in words {
         for (open, close) in [("(", ")"), ("[", "]"), ("{", "}"), ("<", ">"), ("( ", " )"), ("[ ", " ]"), ("_", "_"), (" ", " ")] {
@@ -82,7 +111,8 @@ static SPELLED_AT: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
     AhoCorasick::builder().ascii_case_insensitive(true).match_kind(MatchKind::LeftmostLongest).build(patterns).ok()
 });
 
-const SPELLED_DOT: [&str; 8] = ["dot", "punkt", "point", "punto", "ponto", "kropka", "punt", "prick"];
+const SPELLED_DOT: [&str; 14] =
+    ["dot", "punkt", "point", "punto", "ponto", "kropka", "punt", "prick", "точка", "крапка", "τελεία", "tečka", "nokta", "ドット"];
 
 /// Appends every email address in the view. Bounds: each `@` looks back to the one before it and forward over one domain.
 pub(super) fn find(view: &View, found: &mut Vec<Found>) {
@@ -107,7 +137,11 @@ fn address(view: &View, at: usize, floor: usize) -> Option<(usize, usize)> {
     if spaced {
         (local_end, domain_start) = (at - 1, at + 2);
     }
-    let start = local_start(view, local_end, floor)?;
+    let quoted = quoted_start(view, local_end, floor);
+    let start = quoted.or_else(|| local_start(view, local_end, floor))?;
+    if let Some(end) = literal(view, domain_start) {
+        return Some((start, end));
+    }
     let domain_end = domain(view, domain_start)?;
     let domain = &view.text()[domain_start..domain_end];
     let local = &view.text()[start..local_end];
@@ -119,6 +153,28 @@ fn address(view: &View, at: usize, floor: usize) -> Option<(usize, usize)> {
     };
     let believed = !spaced || provider || local.contains(|c: char| c.is_ascii_digit() || c == '.' || c == '_');
     (good && believed).then_some((start, domain_end))
+}
+
+/// Where a local part in quotes begins, if one ends at `end`: `"jane doe"`. Bounds: 64 bytes, the longest there is (RFC 5321).
+fn quoted_start(view: &View, end: usize, floor: usize) -> Option<usize> {
+    if view.before(end) != b'"' {
+        return None;
+    }
+    let reach = view.floor(end.saturating_sub(LOCAL_BYTES_MAX)).max(floor);
+    let inside = view.text().get(reach..end - 1)?;
+    step(inside.len());
+    inside.rfind(['"', '\n']).filter(|at| inside[*at..].starts_with('"') && at + 1 < inside.len()).map(|at| reach + at)
+}
+
+/// The end of a machine's address in square brackets: `[192.0.2.1]`, `[IPv6:2001:db8::1]`. Bounds: 48 bytes.
+fn literal(view: &View, start: usize) -> Option<usize> {
+    let inside = view.text().get(start..)?.strip_prefix('[')?;
+    let len = inside.bytes().take(48).position(|b| b == b']')?;
+    step(len);
+    let address = &inside[..len];
+    let is_v6 = |text: &str| text.parse::<std::net::Ipv6Addr>().is_ok();
+    let good = address.parse::<std::net::Ipv4Addr>().is_ok() || address.strip_prefix("IPv6:").is_some_and(is_v6);
+    good.then_some(start + len + 2)
 }
 
 fn is_one_of(word: &str, list: &[&str]) -> bool {

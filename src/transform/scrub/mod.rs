@@ -48,9 +48,10 @@ pub(crate) use view::{fold_char, unspaced};
 const PASSES_MAX: usize = 8;
 
 /// Countries whose national phone formats and ids `ScrubRules::all` looks for.
-const COUNTRIES_ALL: [[u8; 2]; 32] = [
+const COUNTRIES_ALL: [[u8; 2]; 37] = [
     *b"US", *b"GB", *b"DE", *b"FR", *b"ES", *b"IT", *b"NL", *b"BE", *b"PT", *b"PL", *b"SE", *b"DK", *b"FI", *b"NO", *b"AT", *b"CH", *b"IE",
-    *b"CZ", *b"SK", *b"RO", *b"BG", *b"HR", *b"SI", *b"EE", *b"LT", *b"LV", *b"LU", *b"GR", *b"JP", *b"BR", *b"AU", *b"IN",
+    *b"CZ", *b"SK", *b"RO", *b"BG", *b"HR", *b"SI", *b"EE", *b"LT", *b"LV", *b"LU", *b"GR", *b"JP", *b"BR", *b"AU", *b"IN", *b"TR", *b"RU",
+    *b"UA", *b"CN", *b"KR",
 ];
 
 /// What to look for: which kinds, and whose national formats. Compiled once per tenant.
@@ -62,7 +63,7 @@ pub struct ScrubRules {
 }
 
 impl ScrubRules {
-    /// Every kind, and the national formats of 32 countries.
+    /// Every kind, and the national formats of 37 countries.
     #[must_use]
     pub fn all() -> Self {
         Self::new(&Hit::ALL, &COUNTRIES_ALL)

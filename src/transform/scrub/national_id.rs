@@ -1,8 +1,8 @@
-//! National ids with letters in them: Spain, Italy, Finland, the United Kingdom, Ireland, Corsica, Singapore, India.
+//! National ids with letters in them: Spain, Italy, Finland, the United Kingdom, Ireland, Corsica, Portugal, China, Mexico, Singapore, India.
 
 use super::context::{self, Topic};
 use super::iban::Compact;
-use super::national_id_plain::{date, value};
+use super::national_id_plain::{date, resident, value};
 use super::number::Group;
 use super::view::{View, step};
 
@@ -18,6 +18,7 @@ pub(super) fn lettered(view: &View, group: &Group) -> Option<(usize, usize)> {
     };
     let found = spanish(view, group).or_else(|| italian(view, group)).or_else(|| finnish(view, group)).or_else(|| french(view, group));
     let found = found.or_else(|| british(view, group)).or_else(|| irish(view, group));
+    let found = found.or_else(|| chinese(view, group)).or_else(|| mexican(view, group)).or_else(|| portuguese(view, group));
     found.or_else(|| singaporean(view, group)).or_else(|| indian(view, group)).and_then(mine)
 }
 
@@ -152,6 +153,53 @@ fn indian(view: &View, group: &Group) -> Option<(usize, usize)> {
     let letters = (start..group.start).all(|i| view.at(i).is_ascii_uppercase());
     let shaped = group.len() == 4 && letters && view.at(start + 3) == b'P' && view.at(group.end).is_ascii_uppercase();
     shaped.then_some((start, group.end + 1))
+}
+
+/// China's resident number whose check digit is ten: 17 digits and an X.
+fn chinese(view: &View, group: &Group) -> Option<(usize, usize)> {
+    if group.len() != 17 || !matches!(view.at(group.end), b'X' | b'x') {
+        return None;
+    }
+    let digits: Vec<u8> = view.bytes()[group.start..group.end].iter().map(|b| b - b'0').collect();
+    (resident(&digits) == Some(10)).then_some((group.start, group.end + 1))
+}
+
+/// CURP: four letters of the name, yymmdd, sex, five letters, a letter or digit, a check digit modulo 10.
+fn mexican(view: &View, group: &Group) -> Option<(usize, usize)> {
+    let start = group.start.checked_sub(4)?;
+    let code = view.bytes().get(start..start + 18).filter(|_| group.len() == 6)?;
+    let letters = code[..4].iter().chain(&code[10..16]).all(u8::is_ascii_uppercase);
+    let digits: Vec<u8> = code[4..10].iter().map(|b| b - b'0').collect();
+    let shaped = letters && matches!(code[10], b'H' | b'M' | b'X') && date(value(&digits[4..]), value(&digits[2..4]));
+    // Ñ stands between N and O.
+    let rank = |b: u8| match b {
+        b'0'..=b'9' => Some(u32::from(b - b'0')),
+        b'A'..=b'N' => Some(u32::from(b - b'A') + 10),
+        b'O'..=b'Z' => Some(u32::from(b - b'A') + 11),
+        _ => None,
+    };
+    let sum: Option<u32> = code[..17].iter().zip((2..=18).rev()).map(|(b, weight)| Some(rank(*b)? * weight)).sum();
+    (shaped && code[17].is_ascii_digit() && (10 - sum? % 10) % 10 == u32::from(code[17] - b'0')).then_some((start, start + 18))
+}
+
+/// Cartão de Cidadão: eight digits, a check digit, two letters or digits, a check digit as Luhn's over all of them.
+fn portuguese(view: &View, group: &Group) -> Option<(usize, usize)> {
+    if !(8..=9).contains(&group.len()) {
+        return None;
+    }
+    let id = Compact::read(view, group.start, 12)?;
+    let c = &id.chars[..12];
+    let shaped = number(&c[..9]).is_some() && c[9].is_ascii_alphabetic() && c[11].is_ascii_digit();
+    let sum: u32 = c
+        .iter()
+        .enumerate()
+        .map(|(i, b)| {
+            let rank = if b.is_ascii_digit() { b - b'0' } else { b - b'A' + 10 };
+            let twice = u32::from(rank) * if i % 2 == 0 { 2 } else { 1 };
+            if i % 2 == 0 && twice > 9 { twice - 9 } else { twice }
+        })
+        .sum();
+    (shaped && sum.is_multiple_of(10)).then_some((group.start, id.end))
 }
 
 /// PPS number: seven digits, a check letter modulo 23, sometimes one letter more; only where announced.

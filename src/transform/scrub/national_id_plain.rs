@@ -49,17 +49,19 @@ pub(super) fn is_id(digits: &[u8], lengths: &[usize], gaps: &[&str], topic: Opti
     let w = Written { digits, lengths, gaps, announced, plain };
     match digits.len() {
         8 => announced && bsn(digits),
-        9 => announced && (bsn(digits) || nif(digits) || australian_tfn(digits) || acn(digits)),
+        9 => announced && (bsn(digits) || nif(digits) || afm(digits) || taj(digits) || australian_tfn(digits) || acn(digits)),
         10 => ten(&w),
         11 => eleven(&w, rules),
         12 => {
-            (plain && rules.in_country(&[*b"SE"]) || w.groups(&[8, 4], "-"))
-                && swedish(&digits[2..])
-                && matches!(value(&digits[..2]), 19 | 20)
+            announced && my_number(digits)
+                || (plain && rules.in_country(&[*b"SE"]) || w.groups(&[8, 4], "-"))
+                    && swedish(&digits[2..])
+                    && matches!(value(&digits[..2]), 19 | 20)
                 || (announced || w.groups(&[4, 4, 4], " ") && topic.is_none()) && aadhaar(digits)
         }
         13 => thirteen(&w, rules),
         15 => nir(digits),
+        18 => (plain || announced) && lengths.len() == 1 && chinese(digits),
         _ => false,
     }
 }
@@ -79,6 +81,8 @@ fn eleven(w: &Written, rules: &ScrubRules) -> bool {
     let plain = |country: &[u8; 2]| w.announced || w.plain && rules.in_country(&[*country]);
     let belgian_groups = w.lengths == [2, 2, 2, 3, 2] || w.groups(&[6, 3, 2], " ") || w.lengths == [6, 3, 2] || w.lengths == [6, 5];
     plain(b"PL") && pesel(d)
+        || plain(b"TR") && turkish(d)
+        || (w.announced || w.lengths == [3, 3, 3, 2] && w.gaps == ["-", "-", " "]) && snils(d)
         || (plain(b"DE") || w.groups(&[2, 3, 3, 3], " ")) && steuer_id(d)
         || (plain(b"BE") || belgian_groups) && belgian(d)
         || (plain(b"NO") || w.groups(&[6, 5], " ")) && norwegian(d)
@@ -162,6 +166,45 @@ fn aadhaar(d: &[u8]) -> bool {
     };
     let check = d.iter().rev().enumerate().fold(0, |check, (i, digit)| product(check, PERMUTED[i % 8][usize::from(*digit)]));
     d[0] > 1 && check == 0
+}
+
+/// Turkey: no zero in front, two check digits.
+fn turkish(d: &[u8]) -> bool {
+    let (odd, even) = (weighted(d, &[1, 0, 1, 0, 1, 0, 1, 0, 1]), weighted(d, &[0, 1, 0, 1, 0, 1, 0, 1]));
+    d[0] != 0 && (odd * 7 + 90 - even) % 10 == u32::from(d[9]) && (odd + even + u32::from(d[9])) % 10 == u32::from(d[10])
+}
+
+/// Russia's insurance number: modulo 101.
+fn snils(d: &[u8]) -> bool {
+    weighted(d, &[9, 8, 7, 6, 5, 4, 3, 2, 1]) % 101 % 100 == value(&d[9..])
+}
+
+/// Greece's tax number: powers of two, modulo 11.
+fn afm(d: &[u8]) -> bool {
+    weighted(d, &[256, 128, 64, 32, 16, 8, 4, 2]) % 11 % 10 == u32::from(d[8])
+}
+
+/// Hungary's insurance number: modulo 10.
+fn taj(d: &[u8]) -> bool {
+    weighted(d, &[3, 7, 3, 7, 3, 7, 3, 7]) % 10 == u32::from(d[8])
+}
+
+/// Japan's My Number: modulo 11.
+fn my_number(d: &[u8]) -> bool {
+    let rest = weighted(d, &[6, 5, 4, 3, 2, 7, 6, 5, 4, 3, 2]) % 11;
+    u32::from(d[11]) == if rest <= 1 { 0 } else { 11 - rest }
+}
+
+/// China: six digits of a place, yyyymmdd, a serial, a check digit by ISO 7064 mod 11-2; one that is X has a letter, see `national_id`.
+fn chinese(d: &[u8]) -> bool {
+    resident(&d[..17]) == Some(u32::from(d[17]))
+}
+
+/// The check digit of 17 digits, 10 for an X. Errors: `None` for a day that does not exist.
+pub(super) fn resident(d: &[u8]) -> Option<u32> {
+    let sum = weighted(d, &[7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2]);
+    let born = matches!(value(&d[6..8]), 18..=20) && date(value(&d[12..14]), value(&d[10..12]));
+    (born && d[0] > 0).then(|| (12 - sum % 11) % 11)
 }
 
 /// Netherlands: the eleven test; eight digits have a zero in front.

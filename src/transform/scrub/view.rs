@@ -17,7 +17,7 @@ pub(super) fn triggers(text: &str) -> Triggers {
     let (mut shapes, mut exotic) = (0u8, 0u8);
     for chunk in text.as_bytes().chunks(4096) {
         for &b in chunk {
-            let lead = (b == 0xC2) | (b == 0xD9) | (b == 0xDB) | (b == 0xE0) | (b == 0xE2) | (b == 0xE3) | (b == 0xEF);
+            let lead = (b == 0xC2) | (b == 0xCD) | (b.wrapping_sub(0xD8) < 4) | (b.wrapping_sub(0xE0) < 4) | (b == 0xEF) | (b >= 0xF0);
             exotic |= u8::from(lead);
             // '0'..=':' are neighbours in ASCII, and so are '?' and '@'.
             shapes |= u8::from((b.wrapping_sub(b'0') < 11) | (b.wrapping_sub(b'?') < 2));
@@ -117,16 +117,23 @@ fn plain_char(c: char) -> Option<char> {
     let code = u32::from(c);
     let digit = |zero: u32| char::from_u32(u32::from('0') + code - zero);
     match code {
-        0x00AD | 0x200B..=0x200F | 0x202A..=0x202E | 0x2060..=0x2064 | 0x2066..=0x2069 | 0xFEFF => None,
+        // Soft hyphens, joiners, marks of direction; and what makes an emoji of a digit.
+        0x00AD | 0x034F | 0x061C | 0x180E | 0x200B..=0x200F | 0x202A..=0x202E | 0x2060..=0x2064 | 0x2066..=0x2069 | 0xFEFF => None,
+        0x20E3 | 0xFE00..=0xFE0F | 0xE0000..=0xE01EF => None,
         0x00A0 | 0x2000..=0x200A | 0x202F | 0x205F | 0x3000 => Some(' '),
         0x2010..=0x2015 | 0x2212 | 0xFE58 | 0xFE63 => Some('-'),
         0x2024 => Some('.'),
         0xFF01..=0xFF5E => char::from_u32(code - 0xFEE0),
         0x0660..=0x0669 => digit(0x0660),
         0x06F0..=0x06F9 => digit(0x06F0),
-        0x0966..=0x096F => digit(0x0966),
-        0x09E6..=0x09EF => digit(0x09E6),
         0x0E50..=0x0E59 => digit(0x0E50),
+        0x0ED0..=0x0ED9 => digit(0x0ED0),
+        // Of the scripts of India each has a block of 128, with its digits at the same place.
+        0x0966..=0x0D6F if matches!(code & 0x7F, 0x66..=0x6F) => digit((code & !0x7F) | 0x66),
+        0x1040..=0x1049 => digit(0x1040),
+        0x17E0..=0x17E9 => digit(0x17E0),
+        // Mathematical bold, double-struck and so on.
+        0x1D7CE..=0x1D7FF => digit(0x1D7CE + (code - 0x1D7CE) / 10 * 10),
         _ => Some(c),
     }
 }

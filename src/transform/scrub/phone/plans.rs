@@ -45,7 +45,7 @@ const fn open(country: &[u8; 2], code: u16, least: usize, most: usize, firsts: u
     Plan { country: *country, code, trunk: None, least, most, firsts, written }
 }
 
-const PLANS: [Plan; 41] = [
+const PLANS: [Plan; 43] = [
     open(b"US", 1, 10, 10, digits(2, 9), NONE),
     open(b"CA", 1, 10, 10, digits(2, 9), NONE),
     zero(b"GB", 44, 9, 10),
@@ -94,6 +94,16 @@ const PLANS: [Plan; 41] = [
     open(b"MX", 52, 10, 10, ANY, &[&[2, 4, 4], &[3, 3, 4]]),
     zero(b"KR", 82, 8, 10),
     zero(b"UA", 380, 9, 9),
+    Plan {
+        country: *b"RU",
+        code: 7,
+        trunk: Some(8),
+        least: 10,
+        most: 10,
+        firsts: digits(3, 9),
+        written: &[&[1, 3, 3, 2, 2], &[1, 3, 3, 4], &[1, 3, 7], &[1, 4, 2, 2, 2]],
+    },
+    open(b"CN", 86, 9, 11, 1 << 1, &[&[3, 4, 4], &[3, 8]]),
 ];
 
 /// The plan of a country.
