@@ -6,7 +6,7 @@ use crate::kafka::client::Fault;
 use crate::kafka::whole::{Isolation, WholeReader};
 use crate::lifecycle::audit::{Audit, Report, read};
 use crate::lifecycle::certificate::{check, text};
-use crate::lifecycle::request::Requests;
+use crate::lifecycle::request::{Request, Requests};
 use crate::lifecycle::signed::read_public;
 use crate::ops::keys_signing;
 use ed25519_dalek::VerifyingKey;
@@ -26,21 +26,20 @@ pub(super) fn read_audit(config: &Config, mut each: impl FnMut(i64, &[u8], &[u8]
     Ok(())
 }
 
-/// How far each request has come, by the audit. Errors: the brokers.
-pub(super) fn requests(config: &Config) -> Result<Requests, Failure> {
-    let mut requests = Requests::default();
+/// How far a request has come, by the audit. Errors: the brokers.
+pub(super) fn request(config: &Config, name: &str) -> Result<Option<Request>, Failure> {
+    let mut requests = Requests::only(name);
     read_audit(config, |_, _, value| {
         if let Ok((entry, _, _)) = read(value) {
             requests.take(&entry);
         }
     })?;
-    Ok(requests)
+    Ok(requests.by_id.remove(name))
 }
 
 /// Prints a request's certificate. Errors: there is none yet.
 pub fn show_certificate(config: &Config, request: &str, readable: bool) -> Result<(), Failure> {
-    let requests = requests(config)?;
-    let found = requests.by_id.get(request).ok_or_else(|| Failure::Failed("no request of this id is known".into()))?;
+    let found = self::request(config, request)?.ok_or_else(|| Failure::Failed("no request of this id is known".into()))?;
     let certificate = found
         .certificate
         .as_ref()

@@ -7,11 +7,12 @@ use crate::kafka::directives::{DirectiveReader, publish};
 use crate::lifecycle::certificate::commitment;
 use crate::model::category::Category;
 use crate::model::consent::Purpose;
-use crate::model::directive::{Directive, InForce, Order, Pseudonyms};
+use crate::model::directive::{Directive, InForce, Order, Pseudonyms, Standing};
 use crate::model::pseudonym;
 use crate::model::tenant::TenantId;
 use crate::model::time::parse_rfc3339;
 use crate::ops::{clock, keys};
+use std::sync::Arc;
 
 /// Longest reason of a hold. Units: bytes.
 const REASON_MAX: usize = 1_000;
@@ -132,8 +133,10 @@ pub fn hold(config: &Config, tenant: &TenantId, given: &Given, scope: &HoldScope
 /// Releases a hold: what is past due goes in the next sweep. Errors: no such hold.
 pub fn release(config: &Config, request: &str) -> Result<(), Failure> {
     let in_force = look(config)?;
-    let standing = in_force.of_request(request).ok_or_else(|| Failure::Failed("no hold of this id is in force".into()))?;
-    let mut directive = standing.directive.clone();
+    let is_hold = |s: &&Arc<Standing>| matches!(s.directive.order, Order::Hold { .. });
+    let standing = in_force.of_request(request).find(is_hold).or_else(|| in_force.of_request(request).next());
+    let standing = standing.ok_or_else(|| Failure::Failed("no hold of this id is in force".into()))?;
+    let mut directive = Directive::clone(&standing.directive);
     let Order::Hold { released, until_ms, .. } = &mut directive.order else {
         return Err(Failure::Failed(format!("request {request} is no hold, but {}", standing.directive.order.kind())));
     };
@@ -153,7 +156,7 @@ pub fn release(config: &Config, request: &str) -> Result<(), Failure> {
 
 /// A time to stand after another of the same request, whatever the clock of this machine says.
 fn later(than_ms: i64) -> i64 {
-    clock::now_ms().max(than_ms + 1)
+    clock::now_ms().max(than_ms.saturating_add(1))
 }
 
 fn named(pseudonyms: &Pseudonyms) -> Result<(), Failure> {

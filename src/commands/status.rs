@@ -1,13 +1,20 @@
-//! `lethe status`: every governed topic, its times, the oldest record that is there, what is due next and what is still to be cleaned.
+//! `lethe status`: every governed topic, its times, the oldest record that is there, what is due next and what is still to be cleaned; and what is in
+//! force: requests that are open, holds, pauses and limits.
 
 use super::Failure;
+use super::proof::read_audit;
 use super::retain::read_pending;
+use super::rights;
+use super::status_request::{deadline_ms, state_text};
 use crate::config::Config;
 use crate::config::governed::{Governed, text};
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, Place, RawConsumer};
 use crate::kafka::readback::ReadBack;
 use crate::kafka::topics::Admin;
+use crate::lifecycle::audit::read;
+use crate::lifecycle::request::{Request, Requests, State};
+use crate::model::directive::{ALL_TENANTS, Order};
 use crate::model::tenant::TenantId;
 use crate::ops::clock;
 use serde::Serialize;
@@ -39,6 +46,19 @@ pub(super) struct TopicStatus {
 struct Status {
     now_ms: i64,
     topics: Vec<TopicStatus>,
+    /// None where this user may not read of them.
+    requests: Option<Vec<RequestLine>>,
+}
+
+/// One request that is open or in force. Units: ms since the epoch.
+#[derive(Serialize)]
+struct RequestLine {
+    request: String,
+    tenant: String,
+    kind: &'static str,
+    state: State,
+    received_ms: i64,
+    deadline_ms: Option<i64>,
 }
 
 /// Prints the state of retention, of one tenant or of all.
@@ -51,7 +71,8 @@ pub fn status(config: &Config, tenant: Option<&TenantId>, json: bool) -> Result<
     }
     let governed: Vec<Governed> = governed.into_iter().filter(|g| tenant.is_none_or(|id| g.tenant == id.as_str())).collect();
     let now_ms = clock::now_ms();
-    let status = Status { now_ms, topics: survey(config, &governed, now_ms)? };
+    let requests = requests(config, tenant).map_err(|failure| tracing::warn!(cause = %failure, "requests are not shown"));
+    let status = Status { now_ms, topics: survey(config, &governed, now_ms)?, requests: requests.ok() };
     if json {
         let text = serde_json::to_string_pretty(&status).map_err(|_| Failure::Failed("the status cannot be written as JSON".into()))?;
         println!("{text}");
@@ -59,6 +80,40 @@ pub fn status(config: &Config, tenant: Option<&TenantId>, json: bool) -> Result<
         print_table(&status);
     }
     Ok(())
+}
+
+/// Requests that are open, and orders that last until they are taken back; what people asked for and has been carried out is left out: it may be of
+/// many. Shape: the oldest first. Errors: the brokers; no right to read directives or audit.
+fn requests(config: &Config, tenant: Option<&TenantId>) -> Result<Vec<RequestLine>, Failure> {
+    let in_force = rights::look(config)?;
+    let mut known = Requests::slim();
+    read_audit(config, |_, _, value| {
+        if let Ok((entry, _, _)) = read(value) {
+            known.take(&entry);
+        }
+    })?;
+    let mut lines = Vec::new();
+    for standing in in_force.all().filter(|s| tenant.is_none_or(|id| [id.as_str(), ALL_TENANTS].contains(&s.directive.tenant.as_str()))) {
+        let d = &standing.directive;
+        let request = known.name_of(d);
+        // A directive that is newer than what the audit tells of: `retain` has not taken it in.
+        let found = known.by_id.get(&request).filter(|r| standing.stored_at_ms <= r.received_ms);
+        let state = found.map_or(State::Accepted, Request::state);
+        let lasts = match d.order {
+            Order::Hold { released, .. } => !released,
+            Order::Pause { paused } => paused,
+            Order::RateLimit { events_per_second } => events_per_second.is_some(),
+            Order::Restrict { lifted: true, .. } => false,
+            _ => !matches!(state, State::Done | State::Certified),
+        };
+        if lasts {
+            let deadline_ms = deadline_ms(config, d.order.kind(), standing.stored_at_ms, Some(standing));
+            let (kind, tenant, received_ms) = (d.order.kind(), d.tenant.clone(), standing.stored_at_ms);
+            lines.push(RequestLine { request, tenant, kind, state, received_ms, deadline_ms });
+        }
+    }
+    lines.sort_by(|a, b| (a.received_ms, &a.request).cmp(&(b.received_ms, &b.request)));
+    Ok(lines)
 }
 
 /// The state of governed topics, in their order. Errors: brokers that do not answer.
@@ -133,9 +188,25 @@ fn print_table(status: &Status) {
             if t.pending_partitions == 0 { "-".to_owned() } else { format!("{} of {} partitions", t.pending_partitions, t.partitions) };
         rows.push([t.tenant.clone(), t.topic.clone(), text(t.window_ms), coarse(t.horizon_ms), oldest, due, pending]);
     }
+    print_rows(&rows);
+    let Some(requests) = status.requests.as_ref().filter(|all| !all.is_empty()) else { return };
+    println!();
+    let mut rows = vec![["request", "tenant", "kind", "state", "given", "deadline"].map(str::to_owned)];
+    for r in requests {
+        let deadline = r
+            .deadline_ms
+            .map_or("-".to_owned(), |at| if at < status.now_ms { "MISSED".into() } else { format!("in {}", coarse(at - status.now_ms)) });
+        let given = format!("{} ago", coarse((status.now_ms - r.received_ms).max(0)));
+        let state = if r.state == State::Done { "in force".into() } else { state_text(r.state) };
+        rows.push([r.request.clone(), r.tenant.clone(), r.kind.to_owned(), state, given, deadline]);
+    }
+    print_rows(&rows);
+}
+
+fn print_rows<const N: usize>(rows: &[[String; N]]) {
     let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..7).map(width).collect();
-    for row in &rows {
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    for row in rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         println!("{}", cells.join("  ").trim_end());
     }
@@ -168,9 +239,18 @@ mod tests {
             overdue_ms: 0,
             exists: true,
         };
-        let printed = serde_json::to_value(Status { now_ms: 1, topics: vec![topic] }).unwrap();
+        let line = RequestLine {
+            request: "r".into(),
+            tenant: "acme".into(),
+            kind: "erase",
+            state: State::Held,
+            received_ms: 1,
+            deadline_ms: None,
+        };
+        let printed = serde_json::to_value(Status { now_ms: 1, topics: vec![topic], requests: Some(vec![line]) }).unwrap();
         let names = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
         assert_eq!(names(&printed), names(&schema["properties"]));
         assert_eq!(names(&printed["topics"][0]), names(&schema["properties"]["topics"]["items"]["properties"]));
+        assert_eq!(names(&printed["requests"][0]), names(&schema["properties"]["requests"]["items"]["properties"]));
     }
 }

@@ -1,7 +1,7 @@
 //! `lethe status --request ID`: how far one request has come, with times, its deadline and whether it will be met.
 
 use super::Failure;
-use super::proof::{pretty, requests};
+use super::proof::{self, pretty};
 use super::rights::look;
 use crate::config::Config;
 use crate::kafka::consumer::{RawConsumer, places_of};
@@ -50,9 +50,14 @@ struct RequestStatus {
 /// Shows one request. Errors: nobody knows it; the brokers.
 pub fn status(config: &Config, id: &str, json: bool) -> Result<(), Failure> {
     let in_force = look(config)?;
-    let standing = in_force.of_request(id).map(Arc::as_ref);
-    let known = requests(config)?;
-    let request = known.by_id.get(id);
+    let known = proof::request(config, id)?;
+    let request = known.as_ref();
+    // One id may have been given to several by whoever produces directives: the audit says whose it is.
+    let standing = match request.filter(|r| r.refused.is_none()) {
+        Some(r) => in_force.get(&r.key(id)),
+        None => in_force.of_request(id).next(),
+    };
+    let standing = standing.map(Arc::as_ref);
     if standing.is_none() && request.is_none() {
         return Err(Failure::Failed("no request of this id is known".into()));
     }
@@ -71,15 +76,14 @@ pub fn status(config: &Config, id: &str, json: bool) -> Result<(), Failure> {
 
 fn describe(config: &Config, id: &str, standing: Option<&Standing>, request: Option<&Request>, passed: bool) -> RequestStatus {
     // A directive that is newer than what the audit tells of: `retain` has not taken it in.
-    let request = request.filter(|r| standing.is_none_or(|s| s.offset <= r.offset));
+    let request = request.filter(|r| standing.is_none_or(|s| s.stored_at_ms <= r.received_ms));
     let tenant = request.map(|r| r.tenant.clone()).or_else(|| standing.map(|s| s.directive.tenant.clone())).unwrap_or_default();
     let kind = request.map(|r| r.kind.clone()).or_else(|| standing.map(|s| s.directive.order.kind().to_owned())).unwrap_or_default();
     let state = request.map_or(State::Accepted, Request::state);
     let received_ms = request.map(|r| r.received_ms).or(standing.map(|s| s.stored_at_ms)).unwrap_or_default();
     let open = matches!(state, State::Accepted | State::Suppressing | State::Scheduled | State::Sweeping | State::AwaitingCleaner);
     let end = standing.and_then(Termination::of);
-    let deadline_ms =
-        end.map(|end| end.deadline_ms).or((kind == "erase").then_some(received_ms + config.retain.erasure_deadline.as_millis() as i64));
+    let deadline_ms = deadline_ms(config, &kind, received_ms, standing);
     let expected_ms = match (kind.as_str(), end) {
         ("erase", _) if open => Some(clock::now_ms().max(received_ms + config.longest_wait_ms(&tenant))),
         (_, Some(end)) if open => Some(clock::now_ms().max(end.begins_ms() + request.map_or(0, |r| r.file_delete_delay_ms))),
@@ -114,6 +118,17 @@ fn describe(config: &Config, id: &str, standing: Option<&Standing>, request: Opt
     }
 }
 
+/// By when a request must be done, if it has a deadline. Units: ms since the epoch.
+pub(super) fn deadline_ms(config: &Config, kind: &str, received_ms: i64, standing: Option<&Standing>) -> Option<i64> {
+    let erasure = || (kind == "erase").then_some(received_ms + config.retain.erasure_deadline.as_millis() as i64);
+    standing.and_then(Termination::of).map(|end| end.deadline_ms).or_else(erasure)
+}
+
+/// A state for people.
+pub(super) fn state_text(state: State) -> String {
+    serde_json::to_value(state).ok().and_then(|v| v.as_str().map(|t| t.replace('_', " "))).unwrap_or_default()
+}
+
 /// What only the certificate tells. Units: ms since the epoch.
 fn certified_time(request: &Request, name: &str) -> Option<i64> {
     request.certificate.as_ref()?.get("times")?.get(name)?.as_i64()
@@ -144,7 +159,7 @@ fn cursors_passed(config: &Config, standing: &Standing) -> Result<bool, Failure>
 fn print_status(s: &RequestStatus) {
     let time =
         |ms: Option<i64>| ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map_or_else(|| "-".to_owned(), |t| t.to_string());
-    let state = serde_json::to_value(s.state).ok().and_then(|v| v.as_str().map(|t| t.replace('_', " "))).unwrap_or_default();
+    let state = state_text(s.state);
     println!("request     {}\ntenant      {}\nkind        {}\nstate       {state}", s.request, s.tenant, s.kind);
     if let Some(why) = s.refused {
         println!("refused     {why}");
@@ -172,5 +187,30 @@ fn print_status(s: &RequestStatus) {
     if let (Some(deadline), met) = (s.deadline_ms, s.deadline_will_be_met) {
         let word = met.map_or("open: a hold keeps it", |met| if met { "will be met" } else { "WILL NOT BE MET" });
         println!("deadline    {}, {word}", time(Some(deadline)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_schema_names_what_is_printed_and_the_example_has_all_of_it() {
+        let schema: Value = serde_json::from_str(include_str!("../../schemas/status/request.schema.json")).unwrap();
+        let example: Value = serde_json::from_str(include_str!("../../schemas/status/request.json")).unwrap();
+        let config = crate::config::load::parse("[[tenant]]\nid='acme'\nprofile='web_analytics'\n", std::iter::empty()).unwrap();
+        let request = Request { tenant: "acme".into(), kind: "erase".into(), ..Request::default() };
+        let printed = serde_json::to_value(describe(&config, "r", None, Some(&request), true)).unwrap();
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(names(&printed), names(&schema["properties"]));
+        assert_eq!(names(&printed), names(&example));
+        assert_eq!(names(&printed), schema["required"].as_array().unwrap().iter().map(|n| n.as_str().unwrap().to_owned()).collect());
+        let states = |s: State| schema["properties"]["state"]["enum"].as_array().unwrap().contains(&serde_json::to_value(s).unwrap());
+        use State::{Accepted, AwaitingCleaner, Certified, Done, Held, Refused, Scheduled, Suppressing, Sweeping};
+        for state in [Accepted, Suppressing, Scheduled, Sweeping, Held, AwaitingCleaner, Certified, Done, Refused] {
+            assert!(states(state), "{state:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The certificate: what was erased, what was read to see it gone, and what is only inferred; signed, and verifiable with nothing but a public key.
 
 use super::audit::{Found, PlaceAt, SweptRange};
+use super::request::Request;
 use super::signed::{SignatureFault, object, sha256_hex, sign, verify};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
@@ -125,6 +126,31 @@ pub struct Certificate {
 }
 
 impl Certificate {
+    /// What every certificate says, and the statements of an erasure; of `times`, those that the request does not know. Errors: `None` while not
+    /// every worker has taken the request in. Units: ms since the epoch.
+    #[must_use]
+    pub fn begin(name: &str, request: &Request, cutoff_ms: i64, times: Times) -> Option<Certificate> {
+        let Request { received_ms, accepted_ms, suppressed_ms, .. } = *request;
+        Some(Certificate {
+            kind: "certificate".into(),
+            version: 1,
+            order: request.kind.clone(),
+            request: name.to_owned(),
+            tenant: request.tenant.clone(),
+            directive_offset: request.offset,
+            cutoff_ms,
+            commitments: Vec::new(),
+            pseudonyms: 0,
+            found: request.found,
+            ranges: Vec::new(),
+            raw: Vec::new(),
+            topics: Vec::new(),
+            times: Times { received_ms, accepted_ms, suppressed_ms: suppressed_ms?, ..times },
+            ended: None,
+            statements: Certificate::statements(),
+        })
+    }
+
     /// The statements that stand in every certificate of erasure.
     #[must_use]
     pub fn statements() -> Vec<String> {

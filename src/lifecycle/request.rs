@@ -1,10 +1,14 @@
 //! Requests as the audit tells of them: how far each has come. Everything that `retain` must know after a restart is here, read back from Kafka.
 
 use super::audit::{Entry, Found, PlaceAt, SweptRange, What};
-use crate::model::directive::Outcome;
+use crate::model::directive::{Directive, Outcome};
+use crate::model::time::DAY_MS;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How old the audit's word of what is in force may become: half of the time for which the audit is kept. Units: ms.
+const TOLD_AGE_MS_MAX: i64 = 182 * DAY_MS;
 
 /// How far a request has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -93,6 +97,23 @@ impl Request {
         }
     }
 
+    /// The key of its directive. `name`: what the request goes by, see [`Requests::name_of`].
+    #[must_use]
+    pub fn key(&self, name: &str) -> String {
+        if name.contains('/') { name.to_owned() } else { format!("{}/{}/{name}", self.tenant, self.kind) }
+    }
+
+    /// Whether the audit will soon have forgotten it while it is still in force or under way: it must be told anew, and what is under way begins anew.
+    #[must_use]
+    pub fn is_fading(&self, now_ms: i64) -> bool {
+        now_ms - self.accepted_ms > TOLD_AGE_MS_MAX && !self.forgotten && !matches!(self.state(), State::Certified | State::Refused)
+    }
+
+    /// Lets go of what only proofs need.
+    fn slim(&mut self) {
+        (self.raw, self.governed, self.ranges, self.certificate) = (Vec::new(), Vec::new(), Vec::new(), None);
+    }
+
     /// How far it has come.
     #[must_use]
     pub fn state(&self) -> State {
@@ -130,16 +151,39 @@ impl Request {
     }
 }
 
-/// All requests that the audit tells of, by id.
+/// All requests that the audit tells of.
 #[derive(Clone, Debug, Default)]
 pub struct Requests {
-    /// By id.
+    /// By name, see [`Requests::name_of`].
     pub by_id: BTreeMap<String, Request>,
     /// Every record of `lethe.directives` before this offset has an entry.
     pub directives: i64,
+    /// Only this one is of interest.
+    only: Option<String>,
+    /// The certificates are not.
+    slim: bool,
 }
 
 impl Requests {
+    /// For somebody who asks about one request: memory is that of one, however long the audit.
+    #[must_use]
+    pub fn only(name: &str) -> Requests {
+        Requests { only: Some(name.to_owned()), ..Requests::default() }
+    }
+
+    /// For somebody who carries requests out: of those that are certified little is kept.
+    #[must_use]
+    pub fn slim() -> Requests {
+        Requests { slim: true, ..Requests::default() }
+    }
+
+    /// What a directive's request goes by: its id, and where another tenant's or another kind's request had the id before, the directive's key.
+    #[must_use]
+    pub fn name_of(&self, d: &Directive) -> String {
+        let is_another = |r: &Request| r.tenant != d.tenant || r.kind != d.order.kind();
+        if self.by_id.get(&d.id).is_some_and(is_another) { d.key() } else { d.id.clone() }
+    }
+
     /// Takes in one entry of the audit, in order.
     pub fn take(&mut self, entry: &Entry) {
         match &entry.what {
@@ -155,7 +199,7 @@ impl Requests {
                 if kind == "hold" && *ends {
                     self.look_again_at_held(&entry.tenant);
                 }
-                for id in &entry.requests {
+                for id in entry.requests.iter().filter(|id| self.only.as_ref().is_none_or(|only| only == *id)) {
                     let request = Request {
                         tenant: entry.tenant.clone(),
                         kind: kind.clone(),
@@ -199,9 +243,15 @@ impl Requests {
             }),
             What::Deleted {} => self.each(entry, |r, _| (r.deleted_ms, r.found.held) = (Some(entry.at_ms), 0)),
             What::KeysDestroyed { keys } => self.each(entry, |r, _| r.keys = Some(*keys)),
-            What::Certified { certificate } => self.each(entry, |r, _| {
-                (r.certified_ms, r.certificate) = (Some(entry.at_ms), Some(certificate.clone()));
-            }),
+            What::Certified { certificate } => {
+                let slim = self.slim;
+                self.each(entry, |r, _| {
+                    (r.certified_ms, r.certificate) = (Some(entry.at_ms), (!slim).then(|| certificate.clone()));
+                    if slim {
+                        r.slim();
+                    }
+                });
+            }
             What::Forgotten {} => self.each(entry, |r, _| {
                 r.forgotten = true;
                 if !matches!(r.state(), State::Certified | State::Done | State::Refused) {

@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn one(deadline_ms: i64) -> Termination {
-        Termination::of(ordered(&[("r", "acme", deadline_ms)]).of_request("r").unwrap()).unwrap()
+        Termination::of(ordered(&[("r", "acme", deadline_ms)]).get("acme/terminate/r").unwrap()).unwrap()
     }
 
     #[test]

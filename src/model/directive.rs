@@ -166,8 +166,12 @@ impl Order {
 
     /// Whether it says what it must.
     fn is_whole(&self) -> bool {
-        if matches!(self, Order::Hold { incident: true, category, .. } if *category != Some(Category::Network)) {
-            return false;
+        match self {
+            Order::Hold { incident: true, category, .. } if *category != Some(Category::Network) => return false,
+            // It would hold nothing, or let nothing through for ever.
+            Order::Hold { from_ms: Some(from), to_ms: Some(to), .. } if from >= to => return false,
+            Order::RateLimit { events_per_second: Some(0) } => return false,
+            _ => {}
         }
         let named = !matches!(self, Order::Erase { .. } | Order::Restrict { .. } | Order::Withdraw { .. } | Order::OptOutOfSale { .. })
             || !self.pseudonyms().is_empty();
@@ -187,8 +191,18 @@ impl Directive {
     fn is_whole(&self) -> bool {
         let tenant = if self.tenant == ALL_TENANTS { self.order.is_current() } else { TenantId::try_from(self.tenant.clone()).is_ok() };
         let id = !self.id.is_empty() && self.id.len() <= 64 && self.id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        tenant && id && self.order.is_whole()
+        // A commitment stands in the certificate: no other text may.
+        let hashes = self.commitments.iter().all(|c| c.len() == 64 && c.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
+        tenant && id && hashes && self.order.is_whole()
     }
+}
+
+/// What a record says besides its directive.
+#[derive(Deserialize)]
+struct Upheld {
+    /// When what it upholds was appended. Units: ms since the epoch.
+    #[serde(default)]
+    since_ms: Option<i64>,
 }
 
 /// What became of one record of `lethe.directives`.
@@ -216,6 +230,20 @@ pub struct Standing {
     pub stored_at_ms: i64,
     /// What it says.
     pub directive: Directive,
+    /// Its record upholds one that was appended at that time.
+    pub is_upheld: bool,
+}
+
+impl Standing {
+    /// A record that upholds it: compaction keeps of each key the last record alone, be it one that changed nothing.
+    ///
+    /// Shape: the directive, with when it was first appended, which stays its cutoff.
+    #[must_use]
+    pub fn upheld(&self) -> Option<Vec<u8>> {
+        let mut value = serde_json::to_value(&self.directive).ok()?;
+        value.as_object_mut()?.insert("since_ms".into(), self.stored_at_ms.into());
+        serde_json::to_vec(&value).ok()
+    }
 }
 
 /// A record that changed nothing, for whoever tells of it. It holds no value.
@@ -227,6 +255,8 @@ pub struct Refused {
     pub outcome: Outcome,
     /// The request's id, where the record could be read.
     pub id: Option<String>,
+    /// Its key, where a directive is in force under it.
+    pub key: Option<String>,
 }
 
 /// What is in force, by key, as of an offset of `lethe.directives`. Cheap to clone.
@@ -246,9 +276,11 @@ impl InForce {
     pub fn apply(&mut self, offset: i64, stored_at_ms: i64, key: &[u8], value: Option<&[u8]>) -> Outcome {
         self.next_offset = self.next_offset.max(offset + 1);
         let (outcome, id) = self.judge(offset, stored_at_ms, key, value);
-        if matches!(outcome, Outcome::Repeated | Outcome::Older | Outcome::Malformed) {
+        let upholds = outcome == Outcome::Repeated && value.is_some_and(|value| since(value).is_some());
+        if matches!(outcome, Outcome::Repeated | Outcome::Older | Outcome::Malformed) && !upholds {
             self.unreadable += u64::from(outcome == Outcome::Malformed);
-            self.refused.push_back(Refused { offset, outcome, id });
+            let key = std::str::from_utf8(key).ok().filter(|key| self.directives.contains_key(*key)).map(str::to_owned);
+            self.refused.push_back(Refused { offset, outcome, id, key });
             while self.refused.len() > REFUSED_MAX {
                 self.refused.pop_front();
             }
@@ -271,7 +303,10 @@ impl InForce {
             Some(before) if before.directive == directive => (Outcome::Repeated, id),
             Some(before) if !directive.order.is_current() && directive.issued_at_ms < before.directive.issued_at_ms => (Outcome::Older, id),
             _ => {
-                let standing = Standing { offset, stored_at_ms, directive };
+                // Who upholds something cannot put it off.
+                let since_ms = since(value);
+                let stored_at_ms = since_ms.map_or(stored_at_ms, |since_ms| since_ms.min(stored_at_ms));
+                let standing = Standing { offset, stored_at_ms, directive, is_upheld: since_ms.is_some() };
                 Arc::make_mut(&mut self.directives).insert(key.to_owned(), Arc::new(standing));
                 (Outcome::InForce, id)
             }
@@ -287,10 +322,16 @@ impl InForce {
         self.directives.values()
     }
 
-    /// The directive of a request, if it is in force.
+    /// What is in force under a key.
     #[must_use]
-    pub fn of_request(&self, id: &str) -> Option<&Arc<Standing>> {
-        self.all().find(|s| s.directive.id == id)
+    pub fn get(&self, key: &str) -> Option<&Arc<Standing>> {
+        self.directives.get(key)
+    }
+
+    /// The directives in force whose request goes by a name: its id or, whole, its key. Who produces directives may give one id twice.
+    pub fn of_request<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f Arc<Standing>> {
+        let by_key = self.directives.get(name).into_iter();
+        by_key.chain(self.all().filter(move |s| s.directive.id == name))
     }
 
     /// Whether `tenant`, or everybody, is paused.
@@ -317,6 +358,10 @@ impl InForce {
         }
         counts
     }
+}
+
+fn since(value: &[u8]) -> Option<i64> {
+    serde_json::from_slice::<Upheld>(value).ok()?.since_ms
 }
 
 #[cfg(test)]
@@ -368,6 +413,15 @@ mod tests {
             erase("*", "r", one()),
             erase("acme", "r/../x", one()),
             erase("acme", "r", Pseudonyms::default()),
+            directive("r", "acme", 1, Order::RateLimit { events_per_second: Some(0) }),
+            (
+                "acme/erase/r".to_owned(),
+                br#"{"id":"r","tenant":"acme","issued_at_ms":1,"commitments":["jane@example.com"],"kind":"erase","pseudonyms":["1.AAECAwQFBgcICQoLDA0ODw"]}"#.to_vec(),
+            ),
+            (
+                "acme/hold/h".to_owned(),
+                br#"{"id":"h","tenant":"acme","issued_at_ms":1,"kind":"hold","reason":"r","until_ms":9,"from_ms":5,"to_ms":5}"#.to_vec(),
+            ),
             (
                 "acme/erase/r".to_owned(),
                 br#"{"id":"r","tenant":"acme","issued_at_ms":1,"kind":"erase","pseudonyms":["jane@example.com"]}"#.to_vec(),
@@ -376,7 +430,7 @@ mod tests {
             assert_eq!(f.apply(0, 0, key.as_bytes(), Some(&value)), Outcome::Malformed, "{key}");
         }
         assert_eq!(f.apply(8, 0, b"\xff", Some(b"{}")), Outcome::Malformed);
-        assert_eq!((f.unreadable, f.next_offset, f.refused.len()), (7, 9, 7));
+        assert_eq!((f.unreadable, f.next_offset, f.refused.len()), (10, 9, 10));
         assert!(f.counts().is_empty());
     }
 
@@ -386,16 +440,38 @@ mod tests {
         let order = |lifted| Order::Restrict { pseudonyms: one(), lifted };
         assert_eq!(apply(&mut f, 0, &directive("r", "acme", 5, order(false))), Outcome::InForce);
         assert_eq!(apply(&mut f, 1, &directive("r", "acme", 5, order(false))), Outcome::Repeated);
-        assert_eq!(f.of_request("r").unwrap().stored_at_ms, 0, "the cutoff stays");
+        assert_eq!(f.get("acme/restrict/r").unwrap().stored_at_ms, 0, "the cutoff stays");
         assert_eq!(apply(&mut f, 2, &directive("r", "acme", 9, order(true))), Outcome::InForce);
         assert_eq!(apply(&mut f, 3, &directive("r", "acme", 5, order(false))), Outcome::Older);
-        assert!(matches!(f.of_request("r").unwrap().directive.order, Order::Restrict { lifted: true, .. }));
+        assert!(matches!(f.of_request("r").next().unwrap().directive.order, Order::Restrict { lifted: true, .. }));
         apply(&mut f, 4, &directive("p", "acme", 9, Order::Pause { paused: false }));
         assert_eq!(
             apply(&mut f, 5, &directive("p", "acme", 5, Order::Pause { paused: true })),
             Outcome::InForce,
             "no clock can disarm the kill switch"
         );
+    }
+
+    #[test]
+    fn what_is_upheld_stands_alone_as_it_stood() {
+        let (mut f, mut alone) = (InForce::default(), InForce::default());
+        let order = |lifted| Order::Restrict { pseudonyms: one(), lifted };
+        apply(&mut f, 3, &directive("r", "acme", 9, order(true)));
+        let key = "acme/restrict/r";
+        assert_eq!(apply(&mut f, 4, &directive("r", "acme", 5, order(false))), Outcome::Older);
+        assert_eq!(f.apply(5, 50, key.as_bytes(), Some(b"{")), Outcome::Malformed);
+        assert!(f.refused.iter().all(|r| r.key.as_deref() == Some(key)));
+        let upheld = f.get(key).unwrap().upheld().unwrap();
+        assert_eq!(f.apply(6, 60, key.as_bytes(), Some(&upheld)), Outcome::Repeated);
+        assert_eq!(f.refused.len(), 2, "nobody has to be told of it, or it would be upheld again");
+        // Whoever reads the topic when it has been compacted.
+        assert_eq!(alone.apply(6, 60, key.as_bytes(), Some(&upheld)), Outcome::InForce);
+        let (before, after) = (f.get(key).unwrap(), alone.get(key).unwrap());
+        assert_eq!((before.stored_at_ms, &before.directive), (after.stored_at_ms, &after.directive));
+        let late = String::from_utf8(upheld).unwrap().replace("\"since_ms\":30", "\"since_ms\":99999");
+        let mut forged = InForce::default();
+        forged.apply(6, 60, key.as_bytes(), Some(late.as_bytes()));
+        assert_eq!(forged.get(key).unwrap().stored_at_ms, 60, "no cutoff lies after the record");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use crate::support::journey::Journey;
 use crate::support::kafka;
 use crate::support::outside::repository;
-use crate::support::python::python;
+use crate::support::python::{assert_schema, python};
 use crate::support::scene::busy;
 use lethe::generator::Generator;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -94,6 +94,7 @@ fn an_export_is_what_other_clients_read() {
     assert!(compared["theirs"].as_u64() >= Some(10), "{compared}");
 
     let manifest = read(&file("jane.jsonl.manifest.json"));
+    assert_schema("export/manifest.schema.json", &[manifest.clone(), read(&file("all.csv.manifest.json"))]);
     let bytes = std::fs::read(&person).unwrap();
     let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!((manifest["sha256"].as_str(), manifest["bytes"].as_u64()), (Some(sha256.as_str()), Some(bytes.len() as u64)));
@@ -138,6 +139,7 @@ fn agrees(journey: &Journey, config: &crate::support::config::TestConfig, acme: 
     }
     assert_eq!(tenant["raw"][0]["records"].as_u64(), Some(ROWS + 10));
     let after = breach("2098-01-01", "2099-01-01");
+    assert_schema("export/breach_scope.schema.json", &[during.clone(), after.clone()]);
     assert_eq!((after["tenants"][0]["records"].as_u64(), after["tenants"][0]["raw"][0]["records"].as_u64()), (Some(0), Some(0)));
     assert_eq!(after["tenants"][0]["standing_records"], tenant["records"]);
     assert_eq!(after["tenants"][0]["standing_subjects"], tenant["subjects"]);

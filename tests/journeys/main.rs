@@ -52,6 +52,7 @@ mod rights_at_scale;
 mod rights_missing;
 mod rights_races;
 mod rights_terminate;
+mod schemas;
 mod sdk_hashes_differ;
 mod sessions_are_exact;
 mod soak;

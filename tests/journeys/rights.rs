@@ -9,6 +9,7 @@ use crate::support::config::TestConfig;
 use crate::support::journey::Journey;
 use crate::support::kafka::{self, Record};
 use crate::support::lethe::Lethe;
+use crate::support::python::assert_schema;
 use crate::support::wait::eventually;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -223,10 +224,12 @@ fn an_erasure_takes_all_of_somebody_and_nothing_else_and_is_certified_through_ki
     verify().assert_code(1);
     let text = case.journey.lethe(&case.config).args(["certificate", "show", "--text", "--request", &request]).finish();
     assert!(text.assert_done().stdout.contains("8 keys"), "{}", text.stdout);
-    let all = shown.stdout + &text.stdout + &format!("{:?}", kafka::read_committed(case.journey.bootstrap(), &case.audit_topic()));
+    let all = shown.stdout.clone() + &text.stdout + &format!("{:?}", kafka::read_committed(case.journey.bootstrap(), &case.audit_topic()));
     assert!(!all.to_lowercase().contains("person5"), "a proof names the person");
     let report = case.audit(0);
     assert_eq!(report["ok"], true);
+    assert_schema("certificate/certificate.schema.json", &[serde_json::from_str(&shown.stdout).unwrap()]);
+    assert_schema("status/request.schema.json", &[status]);
     // Whoever can write to the topic cannot write history: an entry repeated with a byte changed is named.
     let entries = kafka::read_committed(case.journey.bootstrap(), &case.audit_topic());
     let mut forged = entries[1].value.clone().unwrap();
@@ -276,6 +279,12 @@ fn a_hold_wins_until_it_is_released_and_bad_directives_do_nothing() {
     eventually("the erasure to be held", || (case.state(&erase) == "held").then_some(()));
     let stored = || case.there().iter().filter(|r| r.value.is_some()).count();
     eventually("what is not held to go", || (stored() == 4).then_some(()));
+    // Whoever lost the ids finds what is open and in force.
+    let listed = case.journey.lethe(&case.config).args(["status", "--json", "--tenant", &case.tenant]).finish();
+    let listed: Value = serde_json::from_str(&listed.assert_done().stdout).unwrap();
+    let lines = listed["requests"].as_array().unwrap().iter().map(|r| (r["request"].as_str().unwrap(), r["state"].as_str().unwrap()));
+    assert_eq!(lines.collect::<Vec<_>>(), [(hold.as_str(), "done"), (erase.as_str(), "held")]);
+    assert_schema("status/status.schema.json", std::slice::from_ref(&listed));
     // What readers of the topics have.
     let live = || case.governed().iter().map(|t| table(&kafka::read_committed(case.journey.bootstrap(), t)).len()).sum::<usize>();
     // Nobody can order nonsense: the outcome stands in the audit, and nothing else happens.
@@ -323,6 +332,11 @@ fn a_hold_wins_until_it_is_released_and_bad_directives_do_nothing() {
     for event in ["hold_set", "hold_released", "certified"] {
         assert!(notices.contains(event), "{event}: {notices}");
     }
+    let states: Vec<Value> = [&hostile, &erase, &hold, &restricted].map(|request| case.status(request)).to_vec();
+    assert_schema("status/request.schema.json", &states);
+    assert_schema("audit/entry.schema.json", &case.entries());
+    let given = kafka::read_committed(case.journey.bootstrap(), &directives).into_iter().filter(|r| r.key_text().starts_with(&case.tenant));
+    assert_schema("directive/directive.schema.json", &given.map(|r| r.json()).collect::<Vec<_>>());
     assert_eq!(case.audit(0)["ok"], true);
 }
 

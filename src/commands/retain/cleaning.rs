@@ -1,8 +1,7 @@
-//! From the last tombstone to the certificate: roll, wait for the cleaner, read back, certify; and forgetting directives that have served.
+//! From the last tombstone to the certificate: roll, wait for the cleaner, read back, certify.
 
 use super::rights::{Officer, Saying, commit};
 use super::sweep::Look;
-use crate::config::TenantConfig;
 use crate::config::governed::Governed;
 use crate::faults::{self, Planted, Step};
 use crate::kafka::client::Fault;
@@ -12,7 +11,6 @@ use crate::lifecycle::audit::{SweptRange, What};
 use crate::lifecycle::certificate::{Certificate, Times, TopicFacts};
 use crate::lifecycle::hold::Holds;
 use crate::lifecycle::request::{Request, State};
-use crate::model::directive::Order;
 use crate::ops::clock;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -69,7 +67,7 @@ impl Officer<'_> {
     pub(super) fn clean(&mut self) -> Result<(), Fault> {
         self.cleaning.gone.clear();
         // What a hold does not keep goes all the same.
-        let held: Vec<String> = self.by_tenant_where(|r| r.state() == State::Held).into_values().flatten().collect();
+        let held: Vec<String> = self.by_tenant_where(|r| r.state() == State::Held).into_iter().flat_map(|(_, ids)| ids).collect();
         for id in &held {
             if let Some(request) = self.requests.by_id.get(id).cloned() {
                 self.is_clean(&request)?;
@@ -96,7 +94,7 @@ impl Officer<'_> {
             }
         }
         self.roll()?;
-        let open: BTreeSet<String> = self.by_tenant(State::AwaitingCleaner).into_values().flatten().collect();
+        let open: BTreeSet<String> = self.by_tenant(State::AwaitingCleaner).into_iter().flat_map(|(_, ids)| ids).collect();
         self.cleaning.read_back.retain(|id, _| open.contains(id));
         if open.is_empty() && held.is_empty() {
             self.cleaning.waiting.clear();
@@ -124,8 +122,8 @@ impl Officer<'_> {
         let ranges: Vec<SweptRange> = request.ranges.iter().filter(there).cloned().collect();
         for range in &ranges {
             let pace = self.pace(&range.topic)?;
-            let end = self.all.bounds(&range.topic, range.partition)?.1;
             let place = (range.topic.clone(), range.partition);
+            let end = self.end(&place)?;
             let waiting = self.cleaning.waiting.entry(place).or_insert_with(|| Waiting::new(end, now_ms));
             if end != waiting.end {
                 (waiting.end, waiting.last_append_ms) = (end, now_ms);
@@ -154,6 +152,16 @@ impl Officer<'_> {
             clean &= gone;
         }
         Ok(clean)
+    }
+
+    /// Where a partition ends, asked for once a turn.
+    fn end(&mut self, place: &(String, i32)) -> Result<i64, Fault> {
+        if let Some(end) = self.glance.ends.get(place) {
+            return Ok(*end);
+        }
+        let end = self.all.bounds(&place.0, place.1)?.1;
+        self.glance.ends.insert(place.clone(), end);
+        Ok(end)
     }
 
     /// A topic's settings, asked for once a while.
@@ -307,76 +315,23 @@ impl Officer<'_> {
     }
 
     fn certificate(&self, id: &str, request: &Request, facts: &[TopicFacts], times: Times) -> Option<Certificate> {
-        let standing = self.in_force.of_request(id)?;
+        let standing = self.in_force.get(&request.key(id))?;
+        let times = Times { swept_ms: request.swept_ms?, ..times };
+        let cutoff_ms = standing.stored_at_ms + self.config.run.future_tolerance.as_millis() as i64;
         Some(Certificate {
-            kind: "certificate".into(),
-            version: 1,
-            order: request.kind.clone(),
-            request: id.to_owned(),
-            tenant: request.tenant.clone(),
-            directive_offset: standing.offset,
-            cutoff_ms: standing.stored_at_ms + self.config.run.future_tolerance.as_millis() as i64,
             commitments: standing.directive.commitments.clone(),
             pseudonyms: standing.directive.order.pseudonyms().len(),
-            found: request.found,
             ranges: request.ranges.clone(),
             raw: request.raw.clone(),
             topics: facts.to_vec(),
-            times: Times {
-                received_ms: request.received_ms,
-                accepted_ms: request.accepted_ms,
-                suppressed_ms: request.suppressed_ms?,
-                swept_ms: request.swept_ms?,
-                ..times
-            },
-            ended: None,
-            statements: Certificate::statements(),
+            ..Certificate::begin(id, request, cutoff_ms, times)?
         })
-    }
-
-    /// Directives that have served are forgotten, see [`may_forget`]; what was lifted or released, `max_lateness` later.
-    pub(super) fn forget(&mut self) -> Result<(), Fault> {
-        let now_ms = clock::now_ms();
-        let mut served: Vec<(String, String, String)> = Vec::new();
-        for standing in self.in_force.all() {
-            let d = &standing.directive;
-            let Some(r) = self.requests.by_id.get(&d.id).filter(|r| r.offset == standing.offset && !r.forgotten) else { continue };
-            let lateness_ms = self.tenant(&d.tenant).and_then(|t| t.max_lateness_ms().ok()).unwrap_or(i64::MAX);
-            let done = match (&d.order, r.state()) {
-                (Order::Erase { .. }, State::Certified) => {
-                    let cutoff_ms = standing.stored_at_ms + self.config.run.future_tolerance.as_millis() as i64;
-                    let longest = self.tenant(&d.tenant).and_then(TenantConfig::longest_window_ms);
-                    r.certified_ms.is_some_and(|at| may_forget(at, cutoff_ms, lateness_ms, longest, now_ms))
-                }
-                (Order::Hold { released: true, .. } | Order::Restrict { lifted: true, .. }, State::Done) => {
-                    now_ms - standing.stored_at_ms > lateness_ms
-                }
-                _ => false,
-            };
-            if done {
-                served.push((d.tenant.clone(), d.id.clone(), d.key()));
-            }
-        }
-        for (tenant, id, key) in served {
-            let transaction = self.producer.begin()?;
-            transaction.tombstone(&self.config.topics.directives, 0, key.as_bytes(), None)?;
-            commit(transaction, &self.cursors)?;
-            self.write(vec![(tenant, vec![id], What::Forgotten {})], &[], false)?;
-        }
-        Ok(())
     }
 }
 
 /// A topic of which a partition has fewer replicas in sync than it has. Shape: by topic all replicas, and those in sync.
 fn out_of_sync(found: &HashMap<String, (usize, usize)>) -> Option<&str> {
     found.iter().filter(|(_, (all, in_sync))| in_sync < all).map(|(topic, _)| topic.as_str()).min()
-}
-
-/// Whether an erasure's directive may be forgotten: rows that were received before it are too late by then, and rows that occurred up to its cutoff and
-/// are produced once more are past every window. `longest_window_ms`: none where a window cannot be read. Units: ms.
-fn may_forget(certified_ms: i64, cutoff_ms: i64, lateness_ms: i64, longest_window_ms: Option<i64>, now_ms: i64) -> bool {
-    let late = now_ms.saturating_sub(certified_ms) > lateness_ms;
-    late && longest_window_ms.is_some_and(|window| now_ms.saturating_sub(cutoff_ms) > window)
 }
 
 #[cfg(test)]
@@ -392,16 +347,5 @@ mod tests {
         assert_eq!(out_of_sync(&of(&[("a", 3, 3), ("b", 3, 2)])), Some("b"));
         assert_eq!(out_of_sync(&of(&[("a", 3, 0)])), Some("a"));
         assert_eq!(out_of_sync(&of(&[])), None, "a tenant without topics waits for none");
-    }
-
-    #[test]
-    fn a_directive_is_remembered_for_as_long_as_a_row_produced_again_could_be_written() {
-        let (certified, cutoff, lateness, window) = (1_000, 500, 100, Some(5_000));
-        assert!(!may_forget(certified, cutoff, lateness, window, 1_050), "raw rows of then may still be read");
-        assert!(!may_forget(certified, cutoff, lateness, window, 1_101), "an old row with a new receipt is inside its window");
-        assert!(!may_forget(certified, cutoff, lateness, window, 5_500));
-        assert!(may_forget(certified, cutoff, lateness, window, 5_501));
-        assert!(!may_forget(certified, cutoff, lateness, None, i64::MAX), "what nobody knows is not forgotten");
-        assert!(!may_forget(certified, cutoff, lateness, Some(i64::MAX / 4), 1 << 50), "nor what is kept while a contract lasts");
     }
 }

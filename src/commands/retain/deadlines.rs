@@ -12,7 +12,7 @@ impl Officer<'_> {
     pub(super) fn deadline_ms(&self, id: &str, r: &Request) -> Option<i64> {
         match r.kind.as_str() {
             "erase" => Some(r.received_ms + self.config.retain.erasure_deadline.as_millis() as i64),
-            "terminate" => self.in_force.of_request(id).and_then(|s| Termination::of(s)).map(|t| t.deadline_ms),
+            "terminate" => self.in_force.get(&r.key(id)).and_then(|s| Termination::of(s)).map(|t| t.deadline_ms),
             _ => None,
         }
     }

@@ -49,7 +49,7 @@ impl Officer<'_> {
     }
 
     /// Terminations in a state, by tenant.
-    fn terminations(&self, state: State) -> BTreeMap<String, Vec<String>> {
+    fn terminations(&self, state: State) -> Vec<(String, Vec<String>)> {
         self.by_tenant_where(|r| r.kind == "terminate" && r.state() == state)
     }
 
@@ -234,43 +234,23 @@ impl Officer<'_> {
 
     /// Errors: `None` while the brokers may still have the files.
     fn end_certificate(&self, id: &str, request: &Request, now_ms: i64) -> Option<Certificate> {
-        let standing = self.in_force.of_request(id)?;
+        let termination = Termination::of(self.in_force.get(&request.key(id))?)?;
         let deleted_ms = request.deleted_ms?;
         let bytes_gone_ms = deleted_ms + request.file_delete_delay_ms;
         if bytes_gone_ms > now_ms {
             return None;
         }
         let topics: BTreeSet<&String> = request.deleting.iter().flatten().collect();
+        let times = Times { swept_ms: deleted_ms, read_back_ms: now_ms, bytes_gone_ms, certified_ms: now_ms, ..Times::default() };
         Some(Certificate {
-            kind: "certificate".into(),
-            version: 1,
-            order: request.kind.clone(),
-            request: id.to_owned(),
-            tenant: request.tenant.clone(),
-            directive_offset: standing.offset,
-            cutoff_ms: standing.stored_at_ms,
-            commitments: Vec::new(),
-            pseudonyms: 0,
-            found: request.found,
-            ranges: Vec::new(),
-            raw: Vec::new(),
-            topics: Vec::new(),
-            times: Times {
-                received_ms: request.received_ms,
-                accepted_ms: request.accepted_ms,
-                suppressed_ms: request.suppressed_ms?,
-                swept_ms: deleted_ms,
-                read_back_ms: now_ms,
-                bytes_gone_ms,
-                certified_ms: now_ms,
-            },
             ended: Some(Ended {
-                deadline_ms: Termination::of(standing)?.deadline_ms,
+                deadline_ms: termination.deadline_ms,
                 topics: topics.into_iter().cloned().collect(),
                 groups: self.groups_of_lethe().into_iter().collect(),
                 keys: request.keys?,
             }),
             statements: Certificate::statements_of_end(),
+            ..Certificate::begin(id, request, termination.received_ms, times)?
         })
     }
 }

@@ -10,6 +10,7 @@
 //! Nothing is kept on disk: the cursor is the group's committed offset, and its metadata says up to where directives were taken in and from where
 //! on tombstones may still lie about. Killed at any point, the next process goes on from what was committed.
 
+mod accepting;
 mod barrier;
 mod board;
 mod cleaning;

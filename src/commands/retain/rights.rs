@@ -24,7 +24,7 @@ use crate::lifecycle::hold::Holds;
 use crate::lifecycle::request::{Request, Requests, State};
 use crate::lifecycle::signed::read_private;
 use crate::lifecycle::termination::Terminations;
-use crate::model::directive::{InForce, Order, Outcome};
+use crate::model::directive::InForce;
 use crate::model::time::HOUR_MS;
 use crate::ops::http::Board;
 use crate::ops::{clock, keys_signing, metrics as counted};
@@ -40,6 +40,8 @@ use std::time::{Duration, Instant};
 const CHAIN: &str = "retain";
 /// Most entries of one transaction.
 pub(super) const ENTRIES_MAX: usize = 200;
+/// Most requests of one sweep, and of one entry: what is found for each must fit into one record, 120 bytes a request. Units: requests.
+pub(super) const TOGETHER_MAX: usize = 2_000;
 /// How seldom a checkpoint may come while entries keep coming. Units: ms.
 const CHECKPOINT_EVERY_MS: i64 = HOUR_MS;
 /// Pause after a fault.
@@ -153,10 +155,11 @@ pub(super) type Saying = (String, Vec<String>, What);
 /// One notice to a tenant: tenant, request, what happened.
 pub(super) type Notice = (String, String, &'static str);
 
-/// Where partitions begin, and end for readers of committed records, as asked in one turn: many requests ask the same.
+/// Where partitions begin, end, and end for readers of committed records, as asked in one turn: many requests ask the same.
 #[derive(Default)]
 pub(super) struct Glance {
     pub lows: HashMap<(String, i32), i64>,
+    pub ends: HashMap<(String, i32), i64>,
     pub stable: HashMap<(String, i32), i64>,
 }
 
@@ -223,7 +226,7 @@ impl<'p> Officer<'p> {
             chain: Chain::new(CHAIN, None),
             heads: BTreeMap::new(),
             audit_next: 0,
-            requests: Requests::default(),
+            requests: Requests::slim(),
             signing: None,
             partitions: HashMap::new(),
             cleaning: Cleaning::default(),
@@ -311,81 +314,18 @@ impl<'p> Officer<'p> {
         Ok(idle)
     }
 
-    /// Tells the audit of every record of `lethe.directives` that it does not know yet.
-    fn accept(&mut self) -> Result<(), Fault> {
-        let from = self.requests.directives;
-        let mut news: Vec<(i64, Saying, Option<Notice>)> = Vec::new();
-        for standing in self.in_force.all().filter(|s| s.offset >= from) {
-            let d = &standing.directive;
-            let tenant_known =
-                d.tenant == crate::model::directive::ALL_TENANTS || self.config.tenant.iter().any(|t| t.id.as_str() == d.tenant);
-            let ends = matches!(&d.order, Order::Restrict { lifted: true, .. } | Order::Hold { released: true, .. });
-            let incident = matches!(d.order, Order::Hold { incident: true, .. });
-            let what = What::Directive {
-                kind: d.order.kind().into(),
-                offset: standing.offset,
-                stored_at_ms: standing.stored_at_ms,
-                outcome: Outcome::InForce,
-                tenant_known,
-                given_by: d.actor.clone(),
-                pseudonyms: d.order.pseudonyms().len(),
-                ends,
-                incident,
-            };
-            let notice = match (&d.order, incident, ends) {
-                (Order::Hold { .. }, false, false) => Some("hold_set"),
-                (Order::Hold { .. }, false, true) => Some("hold_released"),
-                (Order::Hold { .. }, true, false) => Some("incident_hold_set"),
-                (Order::Hold { .. }, true, true) => Some("incident_hold_released"),
-                (Order::Terminate { .. }, ..) => Some("terminated"),
-                _ => None,
-            };
-            let notice = notice.filter(|_| tenant_known).map(|n| (d.tenant.clone(), d.id.clone(), n));
-            news.push((standing.offset, (d.tenant.clone(), vec![d.id.clone()], what), notice));
-        }
-        for refused in self.in_force.refused.iter().filter(|r| r.offset >= from) {
-            let what = What::Directive {
-                kind: String::new(),
-                offset: refused.offset,
-                stored_at_ms: 0,
-                outcome: refused.outcome,
-                tenant_known: false,
-                given_by: String::new(),
-                pseudonyms: 0,
-                ends: false,
-                incident: false,
-            };
-            news.push((refused.offset, (String::new(), refused.id.iter().cloned().collect(), what), None));
-        }
-        let there: BTreeSet<&str> = self.in_force.all().map(|s| s.directive.id.as_str()).collect();
-        for (id, r) in self.requests.open().filter(|(id, _)| !there.contains(id.as_str())) {
-            news.push((i64::MAX, (r.tenant.clone(), vec![id.clone()], What::Forgotten {}), None));
-        }
-        news.sort_by_key(|(offset, ..)| *offset);
-        let mut news = news.into_iter().peekable();
-        while news.peek().is_some() {
-            let (mut sayings, mut notices) = (Vec::new(), Vec::new());
-            for (_, saying, notice) in news.by_ref().take(ENTRIES_MAX) {
-                sayings.push(saying);
-                notices.extend(notice);
-            }
-            self.write(sayings, &notices, false)?;
-        }
-        Ok(())
-    }
-
     /// Requests in a state, by tenant; the end of a tenant has its own ways.
-    pub(super) fn by_tenant(&self, state: State) -> BTreeMap<String, Vec<String>> {
+    pub(super) fn by_tenant(&self, state: State) -> Vec<(String, Vec<String>)> {
         self.by_tenant_where(|r| r.state() == state && r.kind != "terminate")
     }
 
-    /// The requests that are wanted, by tenant.
-    pub(super) fn by_tenant_where(&self, wanted: impl Fn(&Request) -> bool) -> BTreeMap<String, Vec<String>> {
-        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    /// The requests that are wanted, by tenant. Shape: at most [`TOGETHER_MAX`] at a time, tenants as often as that takes.
+    pub(super) fn by_tenant_where(&self, wanted: impl Fn(&Request) -> bool) -> Vec<(String, Vec<String>)> {
+        let mut found: BTreeMap<&String, Vec<String>> = BTreeMap::new();
         for (id, r) in self.requests.open().filter(|(_, r)| wanted(r)) {
-            found.entry(r.tenant.clone()).or_default().push(id.clone());
+            found.entry(&r.tenant).or_default().push(id.clone());
         }
-        found
+        found.into_iter().flat_map(|(tenant, ids)| in_parts(tenant, &ids)).collect()
     }
 
     /// Takes in every directive that was given before now. Errors: the brokers.
@@ -465,21 +405,27 @@ impl<'p> Officer<'p> {
     fn measure(&self, now_ms: i64) {
         self.board.show(&board::shown(&self.in_force, &self.requests, |id, r| self.deadline_ms(id, r), now_ms));
         let labels = counted::TenantLabels::new(self.config.tenant.iter().map(|t| t.id.as_str()));
+        let mut open: HashMap<&str, Vec<(&String, &Request)>> = HashMap::new();
+        self.requests.open().for_each(|(id, r)| open.entry(r.tenant.as_str()).or_default().push((id, r)));
         for tenant in &self.config.tenant {
-            let open = || self.requests.open().filter(|(_, r)| r.kind == "erase" && r.tenant == tenant.id.as_str());
-            let at_risk = self.requests.open().filter(|(id, r)| r.tenant == tenant.id.as_str() && self.is_at_risk(id, r, now_ms)).count();
-            let oldest = open().map(|(_, r): (_, &Request)| r.received_ms).min();
+            let open = open.get(tenant.id.as_str()).map_or(&[][..], Vec::as_slice);
+            let erasures = || open.iter().filter(|(_, r)| r.kind == "erase");
+            let at_risk = open.iter().filter(|(id, r)| self.is_at_risk(id, r, now_ms)).count();
+            let age_ms = erasures().map(|(_, r)| now_ms - r.received_ms).max().unwrap_or(0);
             let label = labels.of(tenant.id.as_str()).to_owned();
-            metrics::gauge!("lethe_erasure_pending", "tenant" => label.clone()).set(open().count() as f64);
+            metrics::gauge!("lethe_erasure_pending", "tenant" => label.clone()).set(erasures().count() as f64);
             metrics::gauge!("lethe_request_deadline_at_risk", "tenant" => label.clone()).set(at_risk as f64);
-            let age_s = oldest.map_or(0.0, |at| (now_ms - at).max(0) as f64 / 1_000.0);
-            metrics::gauge!("lethe_erasure_oldest_seconds", "tenant" => label).set(age_s);
+            metrics::gauge!("lethe_erasure_oldest_seconds", "tenant" => label).set(age_ms.max(0) as f64 / 1_000.0);
         }
-        let tenants: BTreeSet<&str> = self.requests.open().map(|(_, r)| r.tenant.as_str()).collect();
-        if !tenants.is_empty() && self.signing.is_none() {
+        if !open.is_empty() && self.signing.is_none() {
             tracing::error!(file = %self.config.keys.signing_file.display(), "requests are pending and there is no signing key: nothing can be certified");
         }
     }
+}
+
+/// Requests of a tenant, as many at a time as one entry of the audit may name.
+fn in_parts(tenant: &str, ids: &[String]) -> Vec<(String, Vec<String>)> {
+    ids.chunks(TOGETHER_MAX).map(|ids| (tenant.to_owned(), ids.to_vec())).collect()
 }
 
 /// Commits without offsets.

@@ -96,10 +96,10 @@ impl Officer<'_> {
     /// What the requests ask for.
     pub(super) fn wishes(&self, tenant: &str, ids: &[String]) -> Result<Wishes, Fault> {
         let tolerance_ms = self.config.run.future_tolerance.as_millis() as i64;
-        let standings: HashMap<&str, _> = self.in_force.all().map(|s| (s.directive.id.as_str(), s)).collect();
         let mut all = Vec::new();
         for id in ids {
-            let Some(standing) = standings.get(id.as_str()) else { continue };
+            let request = self.requests.by_id.get(id);
+            let Some(standing) = request.and_then(|r| self.in_force.get(&r.key(id))) else { continue };
             let order = &standing.directive.order;
             let overdue = matches!(order, Order::Hold { .. });
             let people = if overdue { Vec::new() } else { order.pseudonyms().iter().map(|(_, p)| *p).collect() };

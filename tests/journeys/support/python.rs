@@ -3,8 +3,9 @@
 use super::outside::{made_once, must_succeed, repository};
 use lethe::model::time::HOUR_MS;
 use serde_json::Value;
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The interpreter: `LETHE_TEST_PYTHON` if that is set, else one in a virtual environment of its own under target, made once.
 /// Fails with one sentence that says what to install.
@@ -39,4 +40,27 @@ pub fn read_back_waiting(click_wait_ms: i64, bootstrap: &str, tenant: &str, topi
 #[track_caller]
 pub fn read_back(bootstrap: &str, tenant: &str, topics: &[String]) -> Value {
     read_back_waiting(6 * HOUR_MS, bootstrap, tenant, topics)
+}
+
+/// What is wrong with documents by one of our schemas (a path under `schemas`), as other people's validators see it. Shape: as many as documents.
+#[track_caller]
+pub fn faults_by_schema(schema: &str, documents: &[Value]) -> Vec<Vec<String>> {
+    let mut validator = Command::new(python());
+    validator.arg(repository("tests/journeys/support/validate.py")).arg(repository(&format!("schemas/{schema}")));
+    let mut process = validator.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("python starts");
+    let mut input = process.stdin.take().expect("a pipe");
+    input.write_all(Value::from(documents).to_string().as_bytes()).expect("python reads");
+    drop(input);
+    let done = process.wait_with_output().expect("python ends");
+    assert!(done.status.success(), "{schema} could not be applied");
+    serde_json::from_slice(&done.stdout).expect("faults")
+}
+
+/// Holds documents against one of our schemas.
+#[track_caller]
+pub fn assert_schema(schema: &str, documents: &[Value]) {
+    assert!(!documents.is_empty(), "nothing to hold against {schema}");
+    for (document, faults) in documents.iter().zip(faults_by_schema(schema, documents)) {
+        assert!(faults.is_empty(), "{schema}: {faults:?}: {document}");
+    }
 }
