@@ -19,41 +19,63 @@ fn order(scene: &Scene, arguments: &[&str]) -> String {
     finished.assert_done().request()
 }
 
+/// Rows that wait when the switch is thrown.
+fn backlog() -> u64 {
+    std::env::var("LETHE_PAUSE_EVENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(60_000)
+}
+
 #[test]
 fn nothing_is_written_after_pause_and_nothing_lost_after_resume() {
     let _turn = heavy();
     let journey = Journey::new("nothing_after_pause");
     let (acme, other) = (journey.tenant("acme"), journey.tenant("other"));
-    let config = journey.config().set("run.batch_events", 500).tenant(&acme, busy).tenant(&other, busy);
+    let config = journey.config().set("run.batch_events", 5_000).tenant(&acme, busy).tenant(&other, busy);
     let scene = Scene::with(journey, config);
     let reader = scene.reader();
+    let rows_waiting = backlog();
+    scene.produce_to(&acme, rows_waiting);
+    scene.produce_to(&other, 2_000);
     let (mut a, mut b) = (scene.worker("a"), scene.worker("b"));
     a.wait_until_ready();
     b.wait_until_ready();
-    for round in 0..3 {
-        scene.produce_to(&acme, 10_000);
-        scene.produce_to(&other, 2_000);
-        eventually("work under way", || (rows(&a.metrics()) + rows(&b.metrics()) > round * 12_000).then_some(()));
-        let request = order(&scene, &["pause", "--tenant", &acme]);
-        let ends_then = ends(&scene, &acme);
-        assert_eq!(request.len(), 32);
-        // Every raw partition says so in its mark.
-        let directives = kafka::watermarks(scene.bootstrap(), &format!("{}.directives", scene.journey.namespace()))[0].1;
-        for committed in kafka::committed(scene.bootstrap(), &scene.group(), &scene.raw_topic(&acme)) {
-            assert!(committed.metadata.contains(&format!("directives={directives} ")), "{committed:?}");
-        }
-        scene.produce_to(&acme, 1_000);
-        scene.produce_to(&other, 2_000);
-        eventually("the other tenant to go on", || (scene.lag(&other) == 0).then_some(()));
-        // Nor does a member that comes or goes let anything out.
-        let mut c = scene.worker("c");
-        c.wait_until_ready();
-        c.terminate_within(Duration::from_secs(10)).assert_done();
-        assert_eq!(ends(&scene, &acme), ends_then, "something was written after the pause");
-        assert!(scene.lag(&acme) >= 1_000);
-        order(&scene, &["resume", "--tenant", &acme]);
-        scene.wait_until_done();
+    let under_way = |share: u64| {
+        let done = || rows(&a.metrics()) + rows(&b.metrics());
+        eventually("work under way", || (done() > rows_waiting / share).then_some(()));
+    };
+    // One tenant, in the middle of full load.
+    under_way(20);
+    let request = order(&scene, &["pause", "--tenant", &acme]);
+    let ends_then = ends(&scene, &acme);
+    assert_eq!(request.len(), 32);
+    println!("{} of {rows_waiting} rows wait behind the switch", scene.lag(&acme));
+    // Every raw partition says so in its mark.
+    let directives = kafka::watermarks(scene.bootstrap(), &format!("{}.directives", scene.journey.namespace()))[0].1;
+    for committed in kafka::committed(scene.bootstrap(), &scene.group(), &scene.raw_topic(&acme)) {
+        assert!(committed.metadata.contains(&format!("directives={directives} ")), "{committed:?}");
     }
+    scene.produce_to(&acme, 1_000);
+    scene.produce_to(&other, 2_000);
+    eventually("the other tenant to go on", || (scene.lag(&other) == 0).then_some(()));
+    // Nor does a member that comes or goes let anything out.
+    let mut c = scene.worker("c");
+    c.wait_until_ready();
+    c.terminate_within(Duration::from_secs(10)).assert_done();
+    assert_eq!(ends(&scene, &acme), ends_then, "something was written after the pause");
+    assert!(scene.lag(&acme) >= 1_000);
+    order(&scene, &["resume", "--tenant", &acme]);
+    // Everybody, as soon as it goes on.
+    scene.produce_to(&other, 10_000);
+    order(&scene, &["pause", "--all"]);
+    let ends_then = [ends(&scene, &acme), ends(&scene, &other)];
+    scene.produce_to(&acme, 1_000);
+    scene.produce_to(&other, 1_000);
+    let mut c = scene.worker("c");
+    c.wait_until_ready();
+    c.terminate_within(Duration::from_secs(10)).assert_done();
+    assert_eq!([ends(&scene, &acme), ends(&scene, &other)], ends_then, "something was written after the pause of all");
+    assert!(scene.lag(&acme) >= 1_000 && scene.lag(&other) >= 1_000);
+    order(&scene, &["resume", "--all"]);
+    scene.wait_until_done();
     scene.check(reader);
 }
 

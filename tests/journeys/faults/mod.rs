@@ -11,6 +11,7 @@ pub mod armed;
 mod brokers;
 mod estate;
 mod input;
+mod replicas;
 mod run;
 mod table;
 

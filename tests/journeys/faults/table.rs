@@ -1,6 +1,6 @@
 //! The table: every fault, what is done, what must hold, how it is shown, and what it has found.
 
-use super::{Ground, Shown, brokers, estate, input, run};
+use super::{Ground, Shown, brokers, estate, input, replicas, run};
 use crate::support::moments::Moments;
 use crate::support::outside::repository;
 use lethe::faults::Planted;
@@ -315,6 +315,13 @@ pub const TABLE: &[Fault] = &[
                 "kafka: one broker of several that is away keeps no process from beginning",
             ),
         ],
+    },
+    Fault {
+        name: "replica_away_during_an_erasure",
+        done: "three brokers: a follower is away before an erasure's sweep, the leader between its sweep and its certificate; nothing is swept or certified before all replicas are in sync again",
+        invariants: &[5, 7],
+        how: How::Here { run: replicas::replica_away_during_an_erasure, quick: 0, whole: 1 },
+        found: &[],
     },
     Fault {
         name: "output_larger_than_taken",
