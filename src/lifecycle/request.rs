@@ -109,9 +109,14 @@ impl Request {
         now_ms - self.accepted_ms > TOLD_AGE_MS_MAX && !self.forgotten && !matches!(self.state(), State::Certified | State::Refused)
     }
 
-    /// Lets go of what only proofs need.
-    fn slim(&mut self) {
-        (self.raw, self.governed, self.ranges, self.certificate) = (Vec::new(), Vec::new(), Vec::new(), None);
+    /// `slim`: what only proofs need is let go of. Units: ms since the epoch.
+    fn certify(&mut self, at_ms: i64, certificate: &Value, slim: bool) {
+        self.certified_ms = Some(at_ms);
+        if slim {
+            (self.raw, self.governed, self.ranges) = (Vec::new(), Vec::new(), Vec::new());
+        } else {
+            self.certificate = Some(certificate.clone());
+        }
     }
 
     /// How far it has come.
@@ -186,6 +191,7 @@ impl Requests {
 
     /// Takes in one entry of the audit, in order.
     pub fn take(&mut self, entry: &Entry) {
+        let slim = self.slim;
         match &entry.what {
             What::Directive { kind, offset, stored_at_ms, outcome, tenant_known, pseudonyms, ends, .. } => {
                 self.directives = self.directives.max(offset + 1);
@@ -243,15 +249,7 @@ impl Requests {
             }),
             What::Deleted {} => self.each(entry, |r, _| (r.deleted_ms, r.found.held) = (Some(entry.at_ms), 0)),
             What::KeysDestroyed { keys } => self.each(entry, |r, _| r.keys = Some(*keys)),
-            What::Certified { certificate } => {
-                let slim = self.slim;
-                self.each(entry, |r, _| {
-                    (r.certified_ms, r.certificate) = (Some(entry.at_ms), (!slim).then(|| certificate.clone()));
-                    if slim {
-                        r.slim();
-                    }
-                });
-            }
+            What::Certified { certificate } => self.each(entry, |r, _| r.certify(entry.at_ms, certificate, slim)),
             What::Forgotten {} => self.each(entry, |r, _| {
                 r.forgotten = true;
                 if !matches!(r.state(), State::Certified | State::Done | State::Refused) {

@@ -21,7 +21,7 @@ fn order(scene: &Scene, arguments: &[&str]) -> String {
 
 /// Rows that wait when the switch is thrown.
 fn backlog() -> u64 {
-    std::env::var("LETHE_PAUSE_EVENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(60_000)
+    std::env::var("LETHE_PAUSE_EVENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(40_000)
 }
 
 #[test]
