@@ -2,11 +2,39 @@
 
 use crate::config::kafka::KafkaConfig;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How long a question to the brokers may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a reader waits to learn who leads a topic. That nobody answers is the reading's own matter.
+const LEADERS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long what was learnt counts; librdkafka forgets it after a quarter of an hour.
+const LEADERS_KEPT: Duration = Duration::from_secs(300);
+
+/// Which topics' leaders a reader knows.
+///
+/// Told to read a partition whose leader it does not know, librdkafka 2.12 waits half a second before it asks where the partition begins
+/// (`rd_kafka_toppar_offset_request`). A command that reads fifteen topics would take ten seconds, and takes one.
+#[derive(Default)]
+pub(super) struct Leaders(Mutex<HashMap<String, Instant>>);
+
+impl Leaders {
+    /// Learns who leads a topic's partitions, before they are assigned. Errors: none; where nobody answers, or nobody knows the topic, reading tells.
+    pub(super) fn learn<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, topic: &str) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(topic).is_none_or(|at| at.elapsed() > LEADERS_KEPT) {
+            let learnt = consumer.fetch_metadata(Some(topic), LEADERS_TIMEOUT);
+            if learnt.is_ok_and(|all| all.topics().iter().all(|t| t.error().is_none())) {
+                known.insert(topic.to_owned(), Instant::now());
+            }
+        }
+    }
+}
 
 /// What the caller must do about an error. The texts hold Kafka's words, never a record's.
 #[derive(Debug, thiserror::Error)]

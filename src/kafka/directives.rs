@@ -1,6 +1,6 @@
 //! Follows `lethe.directives`: read from its start, then live; and the mark that committed offsets carry for retain's barrier.
 
-use super::client::{self, Fault, Quiet, REQUEST_TIMEOUT};
+use super::client::{self, Fault, Leaders, Quiet, REQUEST_TIMEOUT};
 use crate::config::kafka::KafkaConfig;
 use crate::model::directive::InForce;
 use rdkafka::client::ClientContext;
@@ -66,6 +66,7 @@ impl DirectiveReader {
         let mut settings = client::consumer(config, "lethe-directives")?;
         settings.set("enable.partition.eof", "true").set("group.protocol", "classic");
         let consumer: BaseConsumer<Quiet> = settings.create_with_context(Quiet).map_err(|e| Fault::of_request("create consumer", &e))?;
+        Leaders::default().learn(&consumer, topic);
         let reader = DirectiveReader { consumer, topic: topic.to_owned() };
         reader.assign(Offset::Beginning)?;
         Ok(reader)

@@ -1,6 +1,6 @@
 //! Reads what stands in topics, from places noted before up to their ends: for people who look, not for the jobs.
 
-use super::client::{self, Fault, REQUEST_TIMEOUT};
+use super::client::{self, Fault, Leaders, REQUEST_TIMEOUT};
 use crate::config::kafka::KafkaConfig;
 use crate::model::header;
 use rdkafka::client::ClientContext;
@@ -52,6 +52,7 @@ impl ConsumerContext for Quiet {}
 /// A consumer outside of any group.
 pub struct Peek {
     consumer: BaseConsumer<Quiet>,
+    leaders: Leaders,
 }
 
 impl Peek {
@@ -60,7 +61,7 @@ impl Peek {
         let mut settings = client::consumer(config, "lethe-peek")?;
         settings.set("enable.partition.eof", "true").set("group.protocol", "classic");
         let consumer = settings.create_with_context(Quiet).map_err(|e| Fault::of_request("create consumer", &e))?;
-        Ok(Peek { consumer })
+        Ok(Peek { consumer, leaders: Leaders::default() })
     }
 
     /// Where each partition of the topics ends now. Shape: topic and its number of partitions. Errors: the brokers do not answer.
@@ -99,6 +100,7 @@ impl Peek {
         for ((topic, partition), offset) in from {
             let added = list.add_partition_offset(topic, *partition, Offset::Offset(*offset));
             added.map_err(|e| Fault::of_request(topic, &e))?;
+            self.leaders.learn(&self.consumer, topic);
         }
         self.consumer.assign(&list).map_err(|e| Fault::of_request("assign", &e))?;
         let (mut open, mut heard) = (from.len(), Instant::now());

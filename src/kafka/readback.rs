@@ -1,6 +1,6 @@
 //! Reads partitions as they are, uncommitted data included, without a group: what is left behind a cursor, and whether tombstones have gone.
 
-use super::client::{self, Fault, Quiet, REQUEST_TIMEOUT};
+use super::client::{self, Fault, Leaders, Quiet, REQUEST_TIMEOUT};
 use super::consumer::ROLL_KEY;
 use crate::config::kafka::KafkaConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -38,6 +38,7 @@ impl Left {
 /// A reader without a group.
 pub struct ReadBack {
     consumer: BaseConsumer<Quiet>,
+    leaders: Leaders,
 }
 
 impl ReadBack {
@@ -52,7 +53,8 @@ impl ReadBack {
             // One record is asked for, mostly: fetching far ahead would make the cost grow with the topic.
             .set("queued.min.messages", "1")
             .set("fetch.message.max.bytes", "65536");
-        Ok(ReadBack { consumer: settings.create_with_context(Quiet).map_err(|e| Fault::of_request("create consumer", &e))? })
+        let consumer = settings.create_with_context(Quiet).map_err(|e| Fault::of_request("create consumer", &e))?;
+        Ok(ReadBack { consumer, leaders: Leaders::default() })
     }
 
     /// The first record at or after an offset of each partition of one topic. Shape: partitions without one are left out.
@@ -126,6 +128,7 @@ impl ReadBack {
             let offset = if *offset <= 0 { Offset::Beginning } else { Offset::Offset(*offset) };
             list.add_partition_offset(topic, *partition, offset).map_err(|e| Fault::of_request("read back", &e))?;
         }
+        self.leaders.learn(&self.consumer, topic);
         self.consumer.assign(&list).map_err(|e| Fault::of_request("read back", &e))?;
         let mut last = Instant::now();
         let ended = loop {

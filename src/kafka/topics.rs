@@ -66,6 +66,7 @@ pub struct Admin {
     asker: BaseConsumer<Heard>,
     runtime: tokio::runtime::Runtime,
     settings: ClientConfig,
+    patience: Duration,
 }
 
 impl Admin {
@@ -78,7 +79,13 @@ impl Admin {
             .enable_all()
             .build()
             .map_err(|e| Fault::Stop(format!("cannot start a runtime: {e}")))?;
-        Ok(Admin { client, asker, runtime, settings })
+        Ok(Admin { client, asker, runtime, settings, patience: REQUEST_TIMEOUT })
+    }
+
+    /// The same, by somebody who waits so long for brokers that do not answer.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Admin { patience, ..self }
     }
 
     /// Partitions of every topic that can be seen. Errors: no broker answers.
@@ -92,7 +99,7 @@ impl Admin {
     fn metadata(&self) -> Result<Metadata, Fault> {
         let heard = || self.asker.context().0.lock().unwrap_or_else(PoisonError::into_inner);
         *heard() = None;
-        let (end, mut wait) = (Instant::now() + REQUEST_TIMEOUT, FIRST_WAIT);
+        let (end, mut wait) = (Instant::now() + self.patience, FIRST_WAIT);
         loop {
             let error = match self.asker.fetch_metadata(None, wait) {
                 Ok(metadata) => return Ok(metadata),

@@ -1,6 +1,6 @@
 //! Reads partitions from one offset to another, without a group, at full speed: for sweeps, for reading back, and for the audit.
 
-use super::client::{self, Fault, Quiet, REQUEST_TIMEOUT};
+use super::client::{self, Fault, Leaders, Quiet, REQUEST_TIMEOUT};
 use crate::config::kafka::KafkaConfig;
 use crate::model::header;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -38,6 +38,7 @@ pub struct Seen<'m> {
 /// A reader of whole ranges.
 pub struct WholeReader {
     consumer: BaseConsumer<Quiet>,
+    leaders: Leaders,
 }
 
 impl WholeReader {
@@ -46,7 +47,8 @@ impl WholeReader {
         let mut settings = client::consumer(config, "lethe-whole")?;
         let isolation = if isolation == Isolation::Committed { "read_committed" } else { "read_uncommitted" };
         settings.set("group.protocol", "classic").set("isolation.level", isolation).set("enable.partition.eof", "true");
-        Ok(WholeReader { consumer: settings.create_with_context(Quiet).map_err(|e| Fault::of_request("create consumer", &e))? })
+        let consumer = settings.create_with_context(Quiet).map_err(|e| Fault::of_request("create consumer", &e))?;
+        Ok(WholeReader { consumer, leaders: Leaders::default() })
     }
 
     /// Where a partition begins and ends now. Errors: the brokers do not answer.
@@ -67,6 +69,7 @@ impl WholeReader {
             let from = if *from <= 0 { Offset::Beginning } else { Offset::Offset(*from) };
             list.add_partition_offset(topic, *partition, from).map_err(|e| Fault::of_request("read", &e))?;
         }
+        self.leaders.learn(&self.consumer, topic);
         self.consumer.assign(&list).map_err(|e| Fault::of_request("read", &e))?;
         let done = self.drain(topic, &mut open, &mut each);
         self.consumer.unassign().map_err(|e| Fault::of_request("read", &e))?;

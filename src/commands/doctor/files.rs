@@ -4,10 +4,11 @@ use super::Finding;
 use crate::config::{Config, TenantConfig};
 use crate::kafka::consumer::{RawConsumer, places_of};
 use crate::model::keyring::Keyring;
+use crate::model::tenant::TenantId;
 use crate::model::time::DAY_MS;
 use crate::ops::assets::GeoFile;
 use crate::ops::{clock, keys};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
@@ -75,23 +76,26 @@ fn password(config: &Config) -> Option<Finding> {
 /// A keyring from an old backup lacks epochs that committed offsets name.
 pub(super) fn look_at_epochs(config: &Config, there: &HashMap<String, u32>) -> Vec<Finding> {
     let Ok(keyring) = keyring(config) else { return Vec::new() };
-    let mut findings = Vec::new();
-    for tenant in &config.tenant {
-        let newest = keyring.tenants.get(&tenant.id).and_then(|all| all.last()).map_or(0, |e| e.epoch.0);
-        let sources = tenant.sources();
-        let places = places_of(sources.iter().map(String::as_str).enumerate(), there);
-        if places.is_empty() {
-            continue;
-        }
-        let used =
-            RawConsumer::observe(&config.kafka, &config.run.group, &sources, Arc::default()).and_then(|group| group.committed(&places));
-        // Who may not look at the group, or has none yet, is told so elsewhere.
-        let Ok(used) = used else { continue };
-        let used = used.values().filter_map(|(_, mark)| mark.map(|m| m.epoch)).max().unwrap_or(0);
-        if used > newest {
-            let detail = format!("tenant {}: epoch {used} was in use and the keyring ends at {newest}: it is an old copy", tenant.id);
-            findings.push(Finding::fail("keyring", detail, "put the newest keyring back; never make a new key in its place"));
-        }
+    let sources: Vec<(&TenantConfig, String)> = config.tenant.iter().flat_map(|t| t.sources().into_iter().map(move |s| (t, s))).collect();
+    let names: Vec<String> = sources.iter().map(|(_, source)| source.clone()).collect();
+    let places = places_of(names.iter().map(String::as_str).enumerate(), there);
+    if places.is_empty() {
+        return Vec::new();
     }
-    findings
+    let used = RawConsumer::observe(&config.kafka, &config.run.group, &names, Arc::default()).and_then(|group| group.committed(&places));
+    // Who may not look at the group, or has none yet, is told so elsewhere.
+    let Ok(used) = used else { return Vec::new() };
+    let mut newest_used: BTreeMap<&TenantId, u16> = BTreeMap::new();
+    for ((source, _), (_, mark)) in &used {
+        let newest = newest_used.entry(&sources[usize::from(*source)].0.id).or_default();
+        *newest = (*newest).max(mark.map_or(0, |m| m.epoch));
+    }
+    let newest_there = |tenant: &TenantId| keyring.tenants.get(tenant).and_then(|all| all.last()).map_or(0, |e| e.epoch.0);
+    let lacking = newest_used.into_iter().filter(|(tenant, used)| *used > newest_there(tenant));
+    let told = lacking.map(|(tenant, used)| {
+        let detail =
+            format!("tenant {tenant}: epoch {used} was in use and the keyring ends at {}: it is an old copy", newest_there(tenant));
+        Finding::fail("keyring", detail, "put the newest keyring back; never make a new key in its place")
+    });
+    told.collect()
 }

@@ -11,6 +11,10 @@ use crate::config::roles::Role;
 use crate::kafka::topics::Admin;
 use serde::Serialize;
 use std::borrow::Cow;
+use std::time::Duration;
+
+/// How long brokers may take to answer before they count as away.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -55,7 +59,10 @@ struct Report {
 ///
 /// Errors: a check failed.
 pub fn doctor(config: &Config, roles: &[Role], json: bool) -> Result<(), Failure> {
-    let answer = Admin::connect(&config.kafka).and_then(|admin| Ok((admin.partitions()?, admin)));
+    let answer = Admin::connect(&config.kafka).and_then(|admin| {
+        let admin = admin.with_patience(PATIENCE);
+        Ok((admin.partitions()?, admin))
+    });
     // What a terminated tenant has no more is as it should be. Who may not read directives is told so by another check.
     let live = if answer.is_ok() { terminated::without_begun(config).unwrap_or(Cow::Borrowed(config)) } else { Cow::Borrowed(config) };
     let config = live.as_ref();
