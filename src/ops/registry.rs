@@ -108,13 +108,14 @@ impl Registry {
     /// Errors: `Refused` for a schema that is incompatible with the subject's, and where it may not be registered.
     pub fn id_of(&self, subject: &str, schema: &str) -> Result<u32, RegistryFault> {
         let subject = escaped(subject);
-        if self.config.register {
-            return Ok(self.post::<Id>(&format!("/subjects/{subject}/versions"), schema)?.id);
-        }
-        match self.post::<Id>(&format!("/subjects/{subject}"), schema) {
-            Err(RegistryFault::Unknown) => {
-                Err(RegistryFault::Refused("the schema is not registered, and schema_registry.register is false".into()))
-            }
+        let (path, why) = if self.config.register {
+            // Some registries say so to users who may not write it.
+            (format!("/subjects/{subject}/versions"), "it denies this user the subject: look at schema_registry.username or token_file")
+        } else {
+            (format!("/subjects/{subject}"), "the schema is not registered, and schema_registry.register is false")
+        };
+        match self.post::<Id>(&path, schema) {
+            Err(RegistryFault::Unknown) => Err(RegistryFault::Refused(why.into())),
             id => Ok(id?.id),
         }
     }
@@ -231,7 +232,7 @@ impl Registry {
 fn fault(base: &str, status: u16, code: Option<u32>) -> RegistryFault {
     let refused = |what: &str| RegistryFault::Refused(format!("{base}: {what} ({})", code.unwrap_or_else(|| status.into())));
     match (status, code) {
-        (404, Some(40401..=40403)) => RegistryFault::Unknown,
+        (404, Some(40401..=40499)) => RegistryFault::Unknown,
         (401 | 403, _) => refused("this user may not do that: look at schema_registry.username, password_file or token_file"),
         (409, _) => refused("the schema is incompatible with those that the subject has"),
         (422, Some(42205)) => refused("the subject is read-only"),
@@ -270,6 +271,7 @@ mod tests {
         let of = |status, code| fault("http://r", status, code);
         assert!(matches!(of(404, Some(40403)), Unknown));
         assert!(matches!(of(404, Some(40401)), Unknown));
+        assert!(matches!(of(404, Some(40406)), Unknown), "a version that was deleted");
         assert!(matches!(of(404, None), Away(_)), "a proxy's word about the path is not the registry's about the id");
         assert!(matches!(of(404, Some(404)), Away(_)));
         for (status, code) in

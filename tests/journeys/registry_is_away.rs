@@ -5,10 +5,11 @@
 //! partition alone, and nothing is quarantined because the registry was away. An id that it denies waits for a bounded time. A refused schema stops
 //! its tenant alone, by name.
 
+use crate::support::config::TestConfig;
 use crate::support::journey::Journey;
 use crate::support::kafka;
 use crate::support::lethe::Lethe;
-use crate::support::outside::repository;
+use crate::support::outside::{repository, self_signed};
 use crate::support::python::python;
 use crate::support::registry::{Mood, StandIn};
 use crate::support::scene::Scene;
@@ -17,6 +18,7 @@ use apache_avro::Schema;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -147,6 +149,40 @@ fn known_ids_go_on_and_unknown_ones_wait() {
     assert_eq!((written(&scene, &acme), quarantined(&scene, &acme)), (13, 1));
     let why = kafka::read_committed(scene.bootstrap(), &format!("{acme}.quarantine"))[0].json();
     assert_eq!(why["reason"], "unknown_schema");
+
+    // Who reads our records waits as well, says so, and goes on.
+    registry.set_mood(Mood::Away);
+    let mut counting = scene.journey.lethe(&scene.config).args(["aggregate"]).start();
+    // Of the tenant whose record came first: nobody is counted while one cannot be.
+    eventually("counting to wait", || (counting.metrics().sum("lethe_schema_waiting_seconds", &[]) > 0.0).then_some(()));
+    assert!(counting.stderr().contains("a schema is not to be had"), "{}", counting.stderr());
+    registry.set_mood(Mood::Well);
+    let counted = || counting.metrics().sum("lethe_aggregate_events_total", &[("tenant", &acme), ("outcome", "counted")]);
+    eventually("what was written to be counted", || (counted() >= 13.0).then_some(()));
+    eventually("nobody to wait", || (counting.metrics().sum("lethe_schema_waiting_seconds", &[]) == 0.0).then_some(()));
+    assert!(counting.is_running(), "a registry that is away is no reason to end");
+}
+
+/// A config that reaches the registry by TLS with a token; with another authority or token nothing works, and `doctor` says why.
+fn by_tls(scene: &Scene, registry: &StandIn, config: TestConfig) -> TestConfig {
+    let file = |name: &str| scene.journey.home().join(name);
+    let (certificate, key) = self_signed(scene.journey.home(), "registry");
+    let url = registry.listen_by_tls(&certificate, &key, "Bearer the-token");
+    std::fs::write(file("token"), "the-token\n").unwrap();
+    std::fs::write(file("other-token"), "another\n").unwrap();
+    let (other, _) = self_signed(scene.journey.home(), "other");
+    let with = |authority: &Path, token: &str| {
+        let config = config.clone().set("schema_registry.url", url.as_str()).set("schema_registry.timeout", "5s");
+        let config = config.set("schema_registry.ca_file", authority.display().to_string());
+        config.set("schema_registry.token_file", file(token).display().to_string())
+    };
+    for (config, why) in [(with(&other, "token"), "does not answer"), (with(&certificate, "other-token"), "token_file")] {
+        let told = scene.journey.lethe(&config).args(["doctor", "--json"]).finish();
+        let report: serde_json::Value = serde_json::from_str(&told.assert_code(1).stdout).unwrap();
+        let found = report["findings"].as_array().unwrap().iter().find(|f| f["check"] == "schema registry").unwrap().clone();
+        assert!(found["verdict"] == "fail" && found["detail"].as_str().unwrap().contains(why), "{found}");
+    }
+    with(&certificate, "token")
 }
 
 #[test]
@@ -184,7 +220,7 @@ fn a_refused_schema_stops_its_tenant_alone_and_others_clients_read_ours() {
         }
     }
     let config = config.without("schema_registry.username").without("schema_registry.password_file");
-    let config = config.set("schema_registry.url", open.url());
+    let config = by_tls(&scene, &open, config);
     let before = written(&scene, &acme);
     let schema = scene.journey.home().join("writers.avsc");
     std::fs::write(&schema, writers("note")).unwrap();
@@ -204,7 +240,13 @@ fn a_refused_schema_stops_its_tenant_alone_and_others_clients_read_ours() {
     assert!(producer.wait().unwrap().success());
     scene.journey.lethe(&config).args(["run", "--until-caught-up"]).finish().assert_done();
     assert_eq!(written(&scene, &acme), before + 50);
-    scene.journey.lethe(&config).args(["sessions", "--until-caught-up"]).finish().assert_done();
+    // One tenant's sessions are refused: the others have theirs.
+    let subject = format!("{zeta}.sessions-value");
+    open.register(&subject, r#"{"type":"record","name":"Somebody","namespace":"elses","fields":[{"name":"x","type":"string"}]}"#);
+    let sessions = scene.journey.lethe(&config).args(["sessions", "--until-caught-up"]).finish();
+    let line = sessions.assert_code(1).stderr.lines().last().unwrap_or_default();
+    assert!(line.contains(&subject) && line.contains("incompatible"), "{line}");
+    assert!(kafka::read_committed(scene.bootstrap(), &format!("{zeta}.sessions")).is_empty());
     let topics = [format!("{acme}.events"), format!("{acme}.sessions")];
     let done = client().args(["read", scene.bootstrap(), &open.url()]).args(&topics).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

@@ -25,8 +25,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How the records of `T.events` are laid out.
-const RECORD_SCHEMA: &str = include_str!("../../../schemas/record/record.avsc");
 /// How long one turn reads, at most.
 const TURN: Duration = Duration::from_millis(200);
 /// How often partitions at rest are looked at, and windows closed. Units: ms.
@@ -73,7 +71,8 @@ pub(super) struct Active<'c> {
     readback: ReadBack,
     positions: BTreeMap<Place, Position>,
     benchmarks: Benchmarks,
-    framing: Framing,
+    /// Kept by whoever takes over again: what it knows of the registry's ids is true for ever.
+    framing: Arc<Framing>,
     looked_at_ms: i64,
     caught_up: bool,
 }
@@ -123,7 +122,7 @@ impl Mark {
 
 impl<'c> Active<'c> {
     /// Takes over: ends what the one before left open, and goes on from what it committed.
-    pub fn take_over(config: &'c Config, member: Membership) -> Result<Self, Fault> {
+    pub fn take_over(config: &'c Config, member: Membership, framing: Arc<Framing>) -> Result<Self, Fault> {
         // One id for whoever is active: the transaction of the one before is ended, one way or the other, before anything is read.
         let producer = TransactionalProducer::connect(&config.kafka, &config.aggregate.group)?;
         let admin = Admin::connect(&config.kafka)?;
@@ -164,7 +163,7 @@ impl<'c> Active<'c> {
         let from: Vec<(Place, Option<i64>)> = places.iter().map(|p| (*p, committed.get(p).map(|(offset, _)| *offset))).collect();
         let mut active = Active {
             labels: TenantLabels::new(config.tenant.iter().map(|t| t.id.as_str())),
-            framing: Framing::new(config, RECORD_SCHEMA).map_err(|e| Fault::Stop(e.to_string()))?,
+            framing,
             readback: ReadBack::connect(&config.kafka)?,
             positions: from.iter().map(|(p, next)| (*p, Position { next: next.unwrap_or(0), ..Position::default() })).collect(),
             benchmarks: Benchmarks::new(benchmarks_ms),
@@ -208,13 +207,13 @@ impl<'c> Active<'c> {
     /// Reads for a while.
     pub fn read(&mut self) -> Result<(), Fault> {
         let begun = Instant::now();
-        let Active { consumer, tenants, positions, framing, .. } = self;
+        let Active { consumer, tenants, positions, framing, labels, .. } = self;
         while begun.elapsed() < TURN {
             let mut fault = None;
             let came = consumer.lend(Duration::from_millis(20), |lent| {
                 if let (Some(tenant), Some(position)) = (tenants.get_mut(usize::from(lent.place.0)), positions.get_mut(&lent.place)) {
                     position.next = lent.offset + 1;
-                    match framing.prefix_of(lent.value.unwrap_or_default()) {
+                    match framing.prefix_of(lent.value.unwrap_or_default(), labels.of(tenant.config.id.as_str())) {
                         Ok(prefix) => {
                             let outcome = take(tenant, &lent, prefix);
                             *tenant.outcomes.entry(outcome).or_default() += 1;

@@ -8,8 +8,10 @@
 mod active;
 
 use super::Failure;
+use super::framing::Framing;
 use super::process::{Files, Load, Process};
 use crate::config::Config;
+use crate::config::compile::RECORD_SCHEMA;
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, RawConsumer};
 use crate::kafka::topics::Admin;
@@ -88,6 +90,7 @@ fn count(
 struct Member<'c> {
     config: &'c Config,
     election: RawConsumer,
+    framing: Arc<Framing>,
     generation: Arc<Generation>,
     seen_generation: u64,
     elected: bool,
@@ -99,7 +102,8 @@ impl<'c> Member<'c> {
         let generation = Arc::new(Generation::default());
         let topic = config.topics.directives.clone();
         let election = RawConsumer::connect(&config.kafka, &config.aggregate.group, &[topic], Arc::clone(&generation))?;
-        Ok(Member { config, election, generation, seen_generation: 0, elected: false, active: None })
+        let framing = Arc::new(Framing::new(config, RECORD_SCHEMA)?);
+        Ok(Member { config, election, framing, generation, seen_generation: 0, elected: false, active: None })
     }
 
     /// One turn. Returns whether everything is done that `until_caught_up` asks for. Errors: what the next turn mends, or `Stop`.
@@ -122,7 +126,7 @@ impl<'c> Member<'c> {
             Some(active) => active,
             none => {
                 let member = self.election.membership().ok_or_else(|| Fault::Retry("this process is in no group".into()))?;
-                none.insert(Active::take_over(self.config, member)?)
+                none.insert(Active::take_over(self.config, member, Arc::clone(&self.framing))?)
             }
         };
         active.read()?;

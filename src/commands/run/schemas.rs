@@ -6,6 +6,7 @@
 //! rubbish must not stop its partition for ever.
 
 use super::Job;
+use crate::commands::framing::{count, subject, waiting_seconds};
 use crate::kafka::consumer::Place;
 use crate::model::record::{RawRecords, TopicIndex};
 use crate::ops::clock;
@@ -240,8 +241,7 @@ impl Known {
             waits(job.rules.topics[usize::from(topic.0)].tenant, state.began.unwrap_or_else(Instant::now));
         }
         for (tenant, longest) in job.rules.tenants.iter().zip(longest) {
-            let label = job.labels.of(tenant.id.as_str()).to_owned();
-            metrics::gauge!("lethe_schema_waiting_seconds", "tenant" => label).set(longest.as_secs_f64());
+            waiting_seconds(job.labels.of(tenant.id.as_str()), longest);
         }
     }
 }
@@ -304,11 +304,6 @@ pub(super) fn start(job: &Arc<Job>) -> Result<Option<std::thread::JoinHandle<()>
     .map(Some)
 }
 
-/// The subject of a topic's values.
-pub(in crate::commands) fn subject(topic: &str) -> String {
-    format!("{topic}-value")
-}
-
 /// Registers every schema that has no id yet. If every tenant is refused before any could begin, the job cannot begin.
 fn register_all(job: &Job, patience: Duration) {
     let (known, rules, begun) = (&job.schemas, &job.rules, Instant::now());
@@ -319,8 +314,7 @@ fn register_all(job: &Job, patience: Duration) {
             return;
         }
         let OutputOf { subject, schema } = OutputOf::new(rules, topic);
-        let answer = registry.id_of(&subject, schema);
-        count(&answer);
+        let answer = count(registry.id_of(&subject, schema));
         let mut state = lock(&known.state);
         match answer {
             Ok(id) => {
@@ -393,8 +387,7 @@ fn fetch_all(job: &Job) {
         if job.stopping() {
             return;
         }
-        let answer = registry.schema(id);
-        count(&answer);
+        let answer = count(registry.schema(id));
         let away = known.take(id, answer);
         known.news.notify_all();
         if away {
@@ -456,14 +449,4 @@ impl Known {
         next.learn(id, program);
         *schemas = Arc::new(next);
     }
-}
-
-fn count<T>(answer: &Result<T, RegistryFault>) {
-    let outcome = match answer {
-        Ok(_) => "ok",
-        Err(RegistryFault::Away(_)) => "away",
-        Err(RegistryFault::Unknown) => "unknown",
-        Err(RegistryFault::Refused(_)) => "refused",
-    };
-    metrics::counter!("lethe_schema_requests_total", "outcome" => outcome).increment(1);
 }

@@ -3,6 +3,7 @@
 use super::gates::Gates;
 use super::restore::Restore;
 use super::{FAULT_PAUSE, Schemas, Source};
+use crate::commands::framing::subject;
 use crate::commands::{Failure, transactional_id};
 use crate::config::Config;
 use crate::derive::record;
@@ -18,7 +19,7 @@ use crate::model::header::{self, Header};
 use crate::model::record::{HeaderName, OutputChunk, OutputRecord, TopicIndex};
 use crate::model::span::Span;
 use crate::ops::metrics::TenantLabels;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -106,7 +107,7 @@ impl<'c> Job<'c> {
         if self.directives.follow(&mut self.in_force, Duration::ZERO)? {
             self.judge();
         }
-        if self.blocked.values().any(|since| since.elapsed() > BLOCKED) {
+        if self.may_go_on() {
             // Everything is read again, theirs too.
             self.generation.advance();
             return Ok(());
@@ -115,12 +116,12 @@ impl<'c> Job<'c> {
         let mut outcomes: BTreeMap<(u16, &'static str), u64> = BTreeMap::new();
         let mut count = 0;
         while count < self.config.sessions.batch_events && begun.elapsed() < self.config.sessions.batch_wait {
-            let Job { consumer, partitions, schemas, gates, sources, .. } = self;
+            let Job { consumer, partitions, schemas, gates, sources, labels, .. } = self;
             let mut fault = None;
             let came = consumer.lend(WAIT, |lent| {
                 if let Some(partition) = partitions.get_mut(&lent.place) {
                     let tenant = &sources[usize::from(lent.place.0)].tenant;
-                    match schemas.events.prefix_of(lent.value.unwrap_or_default()) {
+                    match schemas.events.prefix_of(lent.value.unwrap_or_default(), labels.of(tenant)) {
                         Ok(prefix) => *outcomes.entry((lent.place.0, take(partition, &lent, prefix, gates, tenant))).or_default() += 1,
                         Err(unknown) => fault = Some(unknown),
                     }
@@ -169,11 +170,30 @@ impl<'c> Job<'c> {
     fn block(&mut self, source: u16, cause: &str) -> Result<(), Fault> {
         let tenant = &self.sources[usize::from(source)].tenant;
         tracing::error!(%tenant, %cause, "a topic cannot be written: this tenant has no new sessions until it can");
+        self.stand_still(source)
+    }
+
+    fn stand_still(&mut self, source: u16) -> Result<(), Fault> {
         let ours: Vec<Place> = self.partitions.keys().filter(|place| place.0 == source).copied().collect();
         self.consumer.pause(&ours)?;
         self.partitions.retain(|place, _| place.0 != source);
         self.blocked.insert(source, Instant::now());
         Ok(())
+    }
+
+    /// Whether a tenant that stands still is to be tried again: one whose schema was refused is not before the registry takes it.
+    fn may_go_on(&mut self) -> bool {
+        let due: Vec<u16> = self.blocked.iter().filter(|(_, since)| since.elapsed() > BLOCKED).map(|(source, _)| *source).collect();
+        let mut any = false;
+        for source in due {
+            let at = usize::from(source);
+            if self.schemas.ask_again(at, &self.sources[at], self.labels.of(&self.sources[at].tenant)) {
+                any = true;
+            } else {
+                self.blocked.insert(source, Instant::now());
+            }
+        }
+        any
     }
 
     fn commit_of(&mut self, only: Option<u16>) -> Result<BTreeMap<u16, u64>, Fault> {
@@ -183,7 +203,8 @@ impl<'c> Job<'c> {
         let mut tombstones: Vec<(u16, i32, String)> = Vec::new();
         for (place, partition) in self.partitions.iter_mut().filter(|(place, _)| only.is_none_or(|only| only == place.0)) {
             let source = &self.sources[usize::from(place.0)];
-            let prefix = &self.schemas.prefixes[usize::from(place.0)];
+            // Of a tenant without one no partition is here.
+            let Ok(prefix) = &self.schemas.prefixes[usize::from(place.0)] else { continue };
             partition.sessions.drain(|subject, id, session| {
                 *changed.entry(place.0).or_insert(0) += 1;
                 match session {
@@ -238,11 +259,19 @@ impl<'c> Job<'c> {
             let (next, text) = committed.get(place).map_or((0, ""), |(offset, text)| (*offset, text.as_str()));
             let until = text.split(' ').find_map(|w| w.strip_prefix("until=")?.parse().ok()).unwrap_or(i64::MIN);
             let mut sessions = Sessions::new(self.rules, until);
-            let topic = &self.sources[usize::from(place.0)].sessions;
-            self.restore.read(topic, place.1, &self.schemas.sessions, &mut sessions)?;
+            let source = &self.sources[usize::from(place.0)];
+            let framing = (&self.schemas.sessions, self.labels.of(&source.tenant));
+            self.restore.read(&source.sessions, place.1, framing, &mut sessions)?;
             let committed = committed.contains_key(place).then_some(next);
             self.partitions
                 .insert(*place, Partition { sessions, next, committed, saved_directives: Mark::read(text).map_or(-1, |m| m.directives) });
+        }
+        let sources: BTreeSet<u16> = places.iter().map(|place| place.0).collect();
+        for source in sources {
+            let at = usize::from(source);
+            if !self.schemas.ask_again(at, &self.sources[at], self.labels.of(&self.sources[at].tenant)) {
+                self.stand_still(source)?;
+            }
         }
         // What was ordered before this is in force before the first record.
         self.directives.catch_up(&mut self.in_force)?;
@@ -300,14 +329,24 @@ impl<'c> Job<'c> {
         self.sources.iter().any(|source| terminations.concern(&source.tenant))
     }
 
-    /// Whether what was there at the start is committed, by whomever.
+    /// Whether what was there at the start is committed, by whomever. Errors: all that is not belongs to tenants whose schema is refused.
     pub fn is_caught_up(&self) -> Result<bool, Fault> {
         if self.seen_generation == 0 {
             return Ok(false);
         }
         let places: Vec<Place> = self.ends.iter().filter(|(_, end)| *end > 0).map(|(place, _)| *place).collect();
         let committed = self.consumer.committed_texts(&places)?;
-        Ok(self.ends.iter().all(|(place, end)| *end == 0 || committed.get(place).is_some_and(|(offset, _)| offset >= end)))
+        let reached = |(place, end): &&(Place, i64)| *end == 0 || committed.get(place).is_some_and(|(offset, _)| offset >= end);
+        let behind: BTreeSet<u16> = self.ends.iter().filter(|end| !reached(end)).map(|(place, _)| place.0).collect();
+        let refused =
+            |source: &u16| Some((&self.sources[usize::from(*source)], self.schemas.prefixes[usize::from(*source)].as_ref().err()?));
+        match behind.iter().map(refused).collect::<Option<Vec<_>>>() {
+            Some(all) if !all.is_empty() => {
+                let told = all.iter().map(|(source, fault)| format!("tenant {}: {}: {fault}", source.tenant, subject(&source.sessions)));
+                Err(Fault::Stop(format!("events wait that nobody may process now: {}", told.collect::<Vec<_>>().join("; "))))
+            }
+            _ => Ok(behind.is_empty()),
+        }
     }
 }
 

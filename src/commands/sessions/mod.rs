@@ -16,6 +16,8 @@ use crate::config::{Config, TenantConfig};
 use crate::kafka::client::Fault;
 use crate::kafka::topics::Admin;
 use crate::model::category::Category;
+use crate::ops::metrics::TenantLabels;
+use crate::ops::registry::RegistryFault;
 use job::Job;
 use std::collections::HashMap;
 use std::path::Path;
@@ -107,16 +109,48 @@ fn stand_by(process: &Process, until_caught_up: bool, fresh: &mut dyn FnMut() ->
 struct Schemas {
     events: Framing,
     sessions: Framing,
-    /// What stands before the body of a session, by source.
-    prefixes: Vec<Vec<u8>>,
+    /// What stands before the body of a session, by source; of a tenant whose schema the registry refuses: why.
+    prefixes: Vec<Result<Vec<u8>, RegistryFault>>,
 }
 
 impl Schemas {
-    /// Registers the schema of each topic of sessions, if there is a registry. Errors: as [`Framing::of_topic`].
+    /// Registers the schema of each topic of sessions, if there is a registry. Errors: it refuses everybody's; it was away for too long.
     fn register(config: &Config, now: &[Source], patience: Option<Duration>, stop: &AtomicBool) -> Result<Self, Failure> {
-        let (events, sessions) = (Framing::new(config, RECORD_SCHEMA)?, Framing::new(config, SESSION_SCHEMA)?);
-        let prefixes = now.iter().map(|source| sessions.of_topic(&source.sessions, patience, stop)).collect::<Result<_, _>>()?;
-        Ok(Schemas { events, sessions, prefixes })
+        let labels = TenantLabels::new(config.tenant.iter().map(|t| t.id.as_str()));
+        let mut schemas =
+            Schemas { events: Framing::new(config, RECORD_SCHEMA)?, sessions: Framing::new(config, SESSION_SCHEMA)?, prefixes: Vec::new() };
+        for source in now {
+            let prefix = schemas.sessions.of_topic(&source.sessions, labels.of(&source.tenant), patience, stop);
+            if let Err(fault @ RegistryFault::Away(_)) = &prefix {
+                return Err(Failure::Failed(format!("{}: {fault}", framing::subject(&source.sessions))));
+            }
+            schemas.prefixes.push(prefix);
+        }
+        match schemas.prefixes.iter().zip(now).find_map(|(prefix, source)| Some((prefix.as_ref().err()?, source))) {
+            Some((fault, source)) if schemas.prefixes.iter().all(Result::is_err) => {
+                Err(Failure::Failed(format!("{}: {fault}", framing::subject(&source.sessions))))
+            }
+            _ => Ok(schemas),
+        }
+    }
+
+    /// Asks once more for what was refused. Returns whether the source can be written now; if not, log and metric say so of `tenant`, a label.
+    fn ask_again(&mut self, at: usize, source: &Source, tenant: &str) -> bool {
+        if let Err(fault) = &self.prefixes[at] {
+            match self.sessions.of_topic_now(&source.sessions) {
+                Ok(prefix) => {
+                    self.sessions.goes_on(tenant);
+                    self.prefixes[at] = Ok(prefix);
+                }
+                // Away: what it said last counts.
+                Err(RegistryFault::Away(_)) => self.sessions.waits(tenant, &framing::subject(&source.sessions), fault),
+                Err(fault) => {
+                    self.sessions.waits(tenant, &framing::subject(&source.sessions), &fault);
+                    self.prefixes[at] = Err(fault);
+                }
+            }
+        }
+        self.prefixes[at].is_ok()
     }
 }
 

@@ -28,8 +28,10 @@ impl Restore {
         Ok(Restore { peek: Peek::connect(config)?, ends: Ends::connect(config)? })
     }
 
-    /// Takes back in what can still change. Errors: a transaction that does not end; brokers that do not answer.
-    pub fn read(&self, topic: &str, partition: i32, framing: &Framing, sessions: &mut Sessions) -> Result<(), Fault> {
+    /// Takes back in what can still change. Shape: `framing` is that of sessions, with the label of whose they are.
+    ///
+    /// Errors: a transaction that does not end; brokers or a registry that do not answer.
+    pub fn read(&self, topic: &str, partition: i32, (framing, tenant): (&Framing, &str), sessions: &mut Sessions) -> Result<(), Fault> {
         let partitions = partition as u32 + 1;
         let end = |ends: Result<_, Fault>| -> Result<i64, Fault> {
             let ends: crate::kafka::ends::EndsOf = ends?;
@@ -49,9 +51,9 @@ impl Restore {
         from.retain(|(_, p), _| *p == partition);
         let mut fault = None;
         self.peek.read(&from, |standing| {
-            let Some((subject, id)) = Session::read_key(standing.key) else { return };
+            let Some((subject, id)) = Session::read_key(standing.key).filter(|_| fault.is_none()) else { return };
             let identifiers = standing.header.and_then(Header::read).into_iter().flat_map(|h| h.identifiers()).collect();
-            match framing.prefix_of(standing.value) {
+            match framing.prefix_of(standing.value, tenant) {
                 Ok([]) => sessions.restore(subject, id, None),
                 Ok(prefix) => sessions.restore(subject, id, Session::read(prefix, standing.value, identifiers)),
                 Err(unknown) => fault = Some(unknown),

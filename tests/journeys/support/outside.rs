@@ -85,3 +85,14 @@ fn answers(program: &str, question: &str) -> bool {
     let asked = Command::new(program).arg(question).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     asked.is_ok_and(|status| status.success())
 }
+
+/// A certificate for this machine that signs itself, and its key, both in PEM.
+#[track_caller]
+pub fn self_signed(home: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let (certificate, key) = (home.join(format!("{name}.pem")), home.join(format!("{name}.key")));
+    let mut make = program("openssl", "version", "openssl");
+    make.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
+    make.args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"]).arg(&key).arg("-out").arg(&certificate);
+    assert!(make.stdin(Stdio::null()).stderr(Stdio::null()).status().unwrap().success(), "openssl makes a certificate");
+    (certificate, key)
+}

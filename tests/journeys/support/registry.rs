@@ -1,13 +1,16 @@
 //! A schema registry's stand-in: answers as the documented REST API does, and can be told to be away, slow or unwell.
 //!
-//! Source: Confluent Platform documentation, "Schema Registry API Reference": paths, media type, error codes.
+//! Source: Confluent Platform documentation, "Schema Registry API Reference": paths, media type, error codes; where that is silent, the answers
+//! are those of Karapace 5.0.3, asked on 2026-11-23.
 
 use apache_avro::Schema;
 use apache_avro::schema_compatibility::SchemaCompatibility;
+use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +50,11 @@ fn failure(status: u16, code: u32, message: &str) -> Answer {
     (status, json!({ "error_code": code, "message": message }))
 }
 
+/// Without an error code of the API, as Karapace answers.
+fn unauthorized() -> Answer {
+    (401, json!({ "message": "Unauthorized" }))
+}
+
 impl StandIn {
     /// Listens on a free port.
     pub fn start(mood: Mood) -> Self {
@@ -58,7 +66,7 @@ impl StandIn {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = shared.clone();
-                std::thread::spawn(move || shared.serve(&stream));
+                std::thread::spawn(move || shared.serve(stream, None));
             }
         });
         registry
@@ -74,6 +82,27 @@ impl StandIn {
 
     pub fn set_mood(&self, mood: Mood) {
         self.state().mood = mood;
+    }
+
+    /// Listens on another port too, by TLS with this certificate and key, for those who show this header.
+    pub fn listen_by_tls(&self, certificate: &Path, key: &Path, authorization: &str) -> String {
+        let mut builder = SslAcceptor::mozilla_modern_v5(SslMethod::tls_server()).expect("OpenSSL");
+        builder.set_certificate_chain_file(certificate).expect("a certificate");
+        builder.set_private_key_file(key, SslFiletype::PEM).expect("its key");
+        let (acceptor, shared, wanted) = (Arc::new(builder.build()), self.clone(), authorization.to_owned());
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (shared, acceptor, wanted) = (shared.clone(), Arc::clone(&acceptor), wanted.clone());
+                std::thread::spawn(move || {
+                    if let Ok(stream) = acceptor.accept(stream) {
+                        shared.serve(stream, Some(&wanted));
+                    }
+                });
+            }
+        });
+        format!("https://{address}")
     }
 
     /// From now on requests without this header are refused.
@@ -103,17 +132,18 @@ impl StandIn {
         self.state().asked.iter().filter(|request| request.starts_with(begins)).count()
     }
 
-    /// Requests of one connection, until it is closed.
-    fn serve(&self, stream: &TcpStream) {
-        let mut reader = BufReader::new(stream);
-        while let Some((method, path, authorization, body)) = read_request(&mut reader) {
+    /// Requests of one connection, until it is closed, if each shows the header that is wanted.
+    fn serve(&self, stream: impl Read + Write, wanted: Option<&str>) {
+        let mut stream = BufReader::new(stream);
+        while let Some((method, path, authorization, body)) = read_request(&mut stream) {
             let mood = self.state().mood;
             if let Mood::Slow(time) = mood {
                 std::thread::sleep(time);
             }
             let (status, answer) = match mood {
                 Mood::Away => return,
-                Mood::Failing(status, code) => failure(status, code, "Error while forwarding the request to the leader"),
+                Mood::Failing(status, code) => failure(status, code, "Error while forwarding the request to the master."),
+                _ if wanted.is_some() && authorization.as_deref() != wanted => unauthorized(),
                 _ => self.answer(&method, &path, authorization.as_deref(), &body),
             };
             let text = answer.to_string();
@@ -121,7 +151,7 @@ impl StandIn {
                 "HTTP/1.1 {status} X\r\nContent-Type: application/vnd.schemaregistry.v1+json\r\nContent-Length: {}\r\n\r\n",
                 text.len()
             );
-            if (&mut &*stream).write_all((head + &text).as_bytes()).is_err() {
+            if stream.get_mut().write_all((head + &text).as_bytes()).is_err() {
                 return;
             }
         }
@@ -131,7 +161,7 @@ impl StandIn {
         let mut state = self.state();
         state.asked.push(format!("{method} {path}"));
         if state.authorization.as_deref().is_some_and(|wanted| authorization != Some(wanted)) {
-            return failure(401, 401, "Unauthorized");
+            return unauthorized();
         }
         let path = path.split('?').next().unwrap_or_default();
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
@@ -146,13 +176,16 @@ impl StandIn {
             ("POST", ["subjects", subject]) => state.look_up(subject, &schema()),
             ("GET", ["subjects", subject, "versions"]) => match state.subjects.get(*subject) {
                 Some(ids) => (200, json!((1..=ids.len()).collect::<Vec<_>>())),
-                None => failure(404, 40401, "Subject not found."),
+                None => failure(404, 40401, "Subject 'it' not found."),
             },
             ("GET", ["subjects", subject, "versions", version]) => state.version(subject, version),
             ("POST", ["compatibility", "subjects", subject, "versions", version]) => {
                 let (status, answer) = state.version(subject, version);
+                if status == 404 {
+                    return failure(404, 40402, "Version -1 not found.");
+                }
                 let latest = answer["schema"].as_str().unwrap_or_default();
-                if status == 200 { (200, json!({ "is_compatible": state.takes(subject, latest, &schema()) })) } else { (status, answer) }
+                (200, json!({ "is_compatible": state.takes(subject, latest, &schema()) }))
             }
             ("GET", ["config"]) => (200, json!({ "compatibilityLevel": "BACKWARD" })),
             ("GET", ["config", subject]) => (200, json!({ "compatibilityLevel": state.level(subject) })),
@@ -196,7 +229,7 @@ impl State {
         if let Some(latest) = ids.last()
             && !self.takes(subject, &self.schemas[latest].clone(), schema)
         {
-            return failure(409, 409, "Schema being registered is incompatible with an earlier schema");
+            return failure(409, 409, "Incompatible schema, compatibility_mode=BACKWARD. Incompatibilities: x");
         }
         let known = self.schemas.iter().find(|(_, text)| same(text)).map(|(id, _)| *id);
         let id = known.unwrap_or_else(|| self.schemas.keys().max().map_or(1, |id| id + 1));
@@ -206,7 +239,7 @@ impl State {
     }
 
     fn look_up(&self, subject: &str, schema: &str) -> Answer {
-        let Some(ids) = self.subjects.get(subject) else { return failure(404, 40401, "Subject not found.") };
+        let Some(ids) = self.subjects.get(subject) else { return failure(404, 40401, "Subject 'it' not found.") };
         let same = |text: &str| serde_json::from_str::<Value>(text).ok() == serde_json::from_str::<Value>(schema).ok();
         match ids.iter().position(|id| same(&self.schemas[id])) {
             Some(at) => self.version(subject, &(at + 1).to_string()),
@@ -215,7 +248,7 @@ impl State {
     }
 
     fn version(&self, subject: &str, version: &str) -> Answer {
-        let Some(ids) = self.subjects.get(subject) else { return failure(404, 40401, "Subject not found.") };
+        let Some(ids) = self.subjects.get(subject) else { return failure(404, 40401, "Subject 'it' not found.") };
         let number = if version == "latest" { ids.len() } else { version.parse().unwrap_or(0) };
         match number.checked_sub(1).and_then(|at| ids.get(at)) {
             Some(id) => (200, json!({ "subject": subject, "id": id, "version": number, "schema": self.schemas[id] })),
@@ -225,7 +258,7 @@ impl State {
 }
 
 /// Method, path, authorization and body. `None`: the connection is closed.
-fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<(String, String, Option<String>, String)> {
+fn read_request(reader: &mut impl BufRead) -> Option<(String, String, Option<String>, String)> {
     let mut request = String::new();
     if reader.read_line(&mut request).ok()? == 0 {
         return None;
