@@ -32,6 +32,7 @@ pub(super) struct Process {
     /// The wish to stop.
     pub stop: Arc<AtomicBool>,
     reload: Arc<AtomicBool>,
+    reload_tables: Arc<AtomicBool>,
 }
 
 impl Process {
@@ -41,9 +42,9 @@ impl Process {
         ["config", "keyring"].iter().for_each(|file| metrics::refused(file, false));
         let health = http::Health::default();
         http::serve(address, &config.admin, health.clone(), handle).map_err(Failure::Failed)?;
-        let (stop, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        signals::follow(Arc::clone(&stop), Arc::clone(&reload)).map_err(Failure::Failed)?;
-        Ok(Process { health, stop, reload })
+        let (stop, reload, reload_tables): (Arc<AtomicBool>, Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
+        signals::follow(Arc::clone(&stop), [Arc::clone(&reload), Arc::clone(&reload_tables)]).map_err(Failure::Failed)?;
+        Ok(Process { health, stop, reload, reload_tables })
     }
 
     /// A flag for one job: set when the process is to stop, or by the job itself at its end. Errors: no thread.
@@ -75,6 +76,11 @@ impl Process {
             std::process::exit(1);
         };
         std::thread::Builder::new().name("end".into()).spawn(watch).map(drop).map_err(|e| format!("cannot start a thread: {e}"))
+    }
+
+    /// Whether somebody asked, since the last call, for tables to be read anew.
+    pub fn wants_tables(&self) -> bool {
+        self.reload_tables.swap(false, Ordering::SeqCst)
     }
 
     /// Whether somebody asked it to stop.

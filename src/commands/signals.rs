@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Sets `stop` on SIGTERM or SIGINT, `reload` on SIGHUP. Errors: the handlers cannot be installed.
-pub fn follow(stop: Arc<AtomicBool>, reload: Arc<AtomicBool>) -> Result<(), String> {
+/// Sets `stop` on SIGTERM or SIGINT, each of `reload` on SIGHUP. Errors: the handlers cannot be installed.
+pub fn follow<const N: usize>(stop: Arc<AtomicBool>, reload: [Arc<AtomicBool>; N]) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("cannot start a runtime: {e}"))?;
     // Installed before this returns, so that no signal is missed.
     let (mut term, mut int, mut hup) = {
@@ -19,7 +19,7 @@ pub fn follow(stop: Arc<AtomicBool>, reload: Arc<AtomicBool>) -> Result<(), Stri
                 tokio::select! {
                     _ = term.recv() => break,
                     _ = int.recv() => break,
-                    _ = hup.recv() => reload.store(true, Ordering::SeqCst),
+                    _ = hup.recv() => reload.iter().for_each(|wish| wish.store(true, Ordering::SeqCst)),
                 }
             }
         });

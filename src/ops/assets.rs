@@ -61,6 +61,12 @@ impl GeoFile {
         Arc::clone(&self.reader)
     }
 
+    /// Reads the file anew at once, changed or not. Shape and errors: as [`GeoFile::refresh`]; a bad file is told of again.
+    pub fn look_now(&mut self, now_ms: i64) -> bool {
+        (self.seen, self.checked_at_ms) = (None, now_ms - CHECK_EVERY_MS);
+        self.refresh(now_ms)
+    }
+
     /// Looks, at most every [`CHECK_EVERY_MS`], whether the file was replaced, and loads it. Shape: true if another database is in force now.
     /// Errors: none; a file that is gone, torn or no database leaves the old one in force and says so in the log, once for each version.
     pub fn refresh(&mut self, now_ms: i64) -> bool {
@@ -79,14 +85,14 @@ impl GeoFile {
             Ok((seen, reader)) => {
                 self.seen = Some(seen);
                 self.reader = Arc::new(reader);
-                tracing::info!(file = %self.path.display(), "geoip database replaced");
+                tracing::info!(file = %self.path.display(), "the geoip database was read anew");
                 true
             }
             Err(error) => {
                 if matches!(error, GeoFileError::Torn) {
                     self.seen = None; // whoever writes it is not done: look again next time
                 }
-                tracing::warn!(file = %self.path.display(), %error, "the geoip database in force stays");
+                tracing::error!(file = %self.path.display(), cause = %error, "a changed geoip database was refused; the old one stays in force");
                 false
             }
         }
@@ -141,11 +147,12 @@ mod tests {
             assert!(!file.refresh((3 + n as i64) * CHECK_EVERY_MS));
             assert_eq!(country(&file), "DE", "bad file {n}");
         }
+        assert!(!file.look_now(7 * CHECK_EVERY_MS), "asked, it is read again and refused again");
         fs::remove_file(&path).unwrap();
         assert!(!file.refresh(10 * CHECK_EVERY_MS));
         assert_eq!(country(&file), "DE");
         replace(&us);
-        assert!(file.refresh(11 * CHECK_EVERY_MS));
+        assert!(file.look_now(10 * CHECK_EVERY_MS + 1), "asked, it is looked at whenever that is");
         assert_eq!(country(&file), "US");
     }
 

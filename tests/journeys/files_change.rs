@@ -7,10 +7,10 @@ use crate::support::config::TestConfig;
 use crate::support::journey::Journey;
 use crate::support::kafka;
 use crate::support::lethe::Lethe;
-use crate::support::outside::program;
+use crate::support::outside::{program, repository, self_signed};
 use crate::support::scene::Scene;
 use crate::support::wait::eventually;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 /// Events of a tenant that are written to its topic of events.
@@ -57,20 +57,23 @@ fn changed_files_are_taken_up_and_bad_ones_are_not() {
     let both = one.clone().tenant(&zeta, |t| t);
     let scene = Scene::with(journey, both.clone());
     let keyring = scene.journey.home().join("keyring.toml");
-    let (run, file) = start(&scene, "run", &scene.config.clone().without("tenant").tenant(&acme, |t| t));
+    let places = scene.journey.home().join("places.mmdb");
+    std::fs::copy(repository("tests/fuzz/corpus/geoip/small"), &places).unwrap();
+    let scene_config = scene.config.clone().set("geoip.file", places.display().to_string());
+    let (run, file) = start(&scene, "run", &scene_config.clone().without("tenant").tenant(&acme, |t| t));
     scene.produce_to(&acme, 200);
     scene.produce_to(&zeta, 200);
     eventually("rows of the first tenant", || (written(&scene, &acme) > 0).then_some(()));
     assert_eq!(written(&scene, &zeta), 0, "nobody works for a tenant that the config does not name");
 
-    std::fs::write(&file, scene.config.to_toml().replace("web_analytics", "web_analitics")).unwrap();
+    std::fs::write(&file, scene_config.to_toml().replace("web_analytics", "web_analitics")).unwrap();
     eventually("the bad config to be refused", || (refused(&run, "config") == 1.0).then_some(()));
     assert!(run.stderr().contains("the old one stays in force"), "{}", run.stderr());
     let before = written(&scene, &acme);
     scene.produce_to(&acme, 200);
     eventually("the old config to go on", || (written(&scene, &acme) > before).then_some(()));
 
-    std::fs::write(&file, scene.config.to_toml()).unwrap();
+    std::fs::write(&file, scene_config.to_toml()).unwrap();
     eventually("rows of the second tenant", || (written(&scene, &zeta) > 0).then_some(()));
     assert_eq!(refused(&run, "config"), 0.0);
 
@@ -84,6 +87,7 @@ fn changed_files_are_taken_up_and_bad_ones_are_not() {
         kafka::committed(scene.bootstrap(), &scene.group(), &scene.raw_topic(&acme)).iter().any(|c| c.metadata.contains(epoch))
     };
     eventually("an offset under the new key", || epoch("epoch=2").then_some(()));
+    hang_up_is_heard(&run, &places);
     let shown = page(run.http());
     for words in ["Lethe <span id=\"job\">run", "All is in order.", &acme, &zeta, "written", "in order"] {
         assert!(shown.contains(words), "the page does not show {words:?}: {shown}");
@@ -92,28 +96,33 @@ fn changed_files_are_taken_up_and_bad_ones_are_not() {
     ended.assert_done();
 }
 
+/// On SIGHUP everything is read at once, changed or not, whether events come or not; a bad file is told of each time.
+fn hang_up_is_heard(run: &Lethe, places: &Path) {
+    let read = |words: &str| run.stderr().matches(words).count();
+    let before = (read("files were read anew"), read("the geoip database was read anew"));
+    run.hang_up();
+    eventually("everything to be read anew", || {
+        let now = (read("files were read anew"), read("the geoip database was read anew"));
+        (now.0 > before.0 && now.1 > before.1).then_some(())
+    });
+    let good = std::fs::read(places).unwrap();
+    std::fs::write(places, "no database").unwrap();
+    for times in 1..=2 {
+        run.hang_up();
+        eventually("the bad database to be refused", || (read("a changed geoip database was refused") >= times).then_some(()));
+        assert_eq!(refused(run, "geoip"), 1.0);
+    }
+    std::fs::write(places, good).unwrap();
+    run.hang_up();
+    eventually("the good database to be taken", || (refused(run, "geoip") == 0.0).then_some(()));
+}
+
 #[test]
 fn windows_change_and_strangers_are_shown_nothing() {
     let journey = Journey::new("windows_change");
     let acme = journey.tenant("a");
     let home = journey.home().to_owned();
-    let (certificate, key, token) = (home.join("listener.pem"), home.join("listener.key"), home.join("token"));
-    let mut make = program("openssl", "version", "openssl");
-    make.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=127.0.0.1",
-    ]);
-    make.args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"]).arg(&key).arg("-out").arg(&certificate);
-    assert!(make.stdin(Stdio::null()).stderr(Stdio::null()).status().unwrap().success(), "openssl makes a certificate");
+    let ((certificate, key), token) = (self_signed(&home, "listener"), home.join("token"));
     std::fs::write(&token, "sixteen-characters-and-more\n").unwrap();
 
     let config = journey.config().set("topics.partitions", 1).tenant(&acme, |t| t.set("windows.events", "60d"));
@@ -127,7 +136,20 @@ fn windows_change_and_strangers_are_shown_nothing() {
     eventually("the first window", || (scene_window(&retain) == 60.0 * 86_400.0).then_some(()));
     journey.lethe(&shorter).args(["topics", "apply"]).finish().assert_done();
     std::fs::write(&file, shorter.to_toml()).unwrap();
+    retain.hang_up();
     eventually("the new window", || (scene_window(&retain) == 30.0 * 86_400.0).then_some(()));
+    // A config that is torn, and one whose windows the topics cannot keep.
+    for bad in ["[[tenant]".to_owned(), shorter.clone().without("tenant").tenant(&acme, |t| t.set("windows.events", "10d")).to_toml()] {
+        eventually("nothing to be refused", || (refused(&retain, "config") == 0.0).then_some(()));
+        std::fs::write(&file, bad).unwrap();
+        retain.hang_up();
+        eventually("the bad config to be refused", || (refused(&retain, "config") == 1.0).then_some(()));
+        assert!(retain.stderr().contains("the old one stays in force"), "{}", retain.stderr());
+        assert_eq!(scene_window(&retain), 30.0 * 86_400.0);
+        std::fs::write(&file, shorter.to_toml()).unwrap();
+        retain.hang_up();
+    }
+    eventually("nothing to be refused", || (refused(&retain, "config") == 0.0).then_some(()));
     drop(retain);
 
     let open =

@@ -261,10 +261,13 @@ fn job(ready: Ready, process: &Process, end: End, mut is_over: impl FnMut() -> b
     }
     let watched = Arc::clone(&job);
     watch.start(&job.config.kafka, move || watched.stopping()).map_err(Failure::Failed)?;
-    supervise(&job, threads, |job| match (end, &target) {
-        (End::Rows(rows), _) => job.done().tally.rows() >= rows,
-        (_, Some(target)) => target.reached(job),
-        _ => job.ended.load(Ordering::Relaxed) || is_over(),
+    supervise(&job, threads, |job| {
+        job.assets.follow(process.wants_tables());
+        match (end, &target) {
+            (End::Rows(rows), _) => job.done().tally.rows() >= rows,
+            (_, Some(target)) => target.reached(job),
+            _ => job.ended.load(Ordering::Relaxed) || is_over(),
+        }
     })?;
     let done = job.done().clone();
     Ok(done)
@@ -389,9 +392,23 @@ impl Tables {
             None
         } else {
             let fault = |e| Failure::Usage(format!("geoip.file {}: {e}", file.display()));
-            Some(Mutex::new(GeoFile::open(file, clock::now_ms()).map_err(fault)?))
+            let open = GeoFile::open(file, clock::now_ms()).map_err(fault)?;
+            metrics::refused("geoip", false);
+            Some(Mutex::new(open))
         };
         Ok(Tables { devices: Arc::new(devices), geo })
+    }
+
+    /// Looks at the files, batches or not; at once, changed or not, where somebody `asked`.
+    fn follow(&self, asked: bool) {
+        if let Some(file) = &self.geo {
+            let (mut file, now_ms) = (file.lock().unwrap_or_else(PoisonError::into_inner), clock::now_ms());
+            if asked {
+                file.look_now(now_ms)
+            } else {
+                file.refresh(now_ms)
+            };
+        }
     }
 
     /// What is in force for one batch.

@@ -175,6 +175,11 @@ impl Lethe {
         self.finish()
     }
 
+    /// Asks it to read its files anew (SIGHUP).
+    pub fn hang_up(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
     /// Freezes it (SIGSTOP): a zombie in the making.
     pub fn freeze(&self) {
         self.process.signal(Signal::STOP);
