@@ -214,7 +214,18 @@ fn officer_works(secured: &Secured) {
     let request = officer(&[&["erase"], &person[..]].concat()).assert_done().request();
     officer(&["status", "--request", &request, "--json"]).assert_done();
     officer(&[&["withdraw", "--purpose", "ads"], &person[..]].concat()).assert_done();
+    let file = secured.journey.home().join("acme.jsonl");
+    let export = ["export", "--tenant", "acme", "--format", "jsonl", "--output"];
+    officer(&[&export[..], &[file.to_str().unwrap()]].concat()).assert_done();
+    assert!(std::fs::read_to_string(&file).unwrap().lines().count() > 20, "records of the tenant");
+    officer(&[&["export", "--format", "jsonl"], &person[..]].concat()).assert_done();
+    officer(&["export", "--breach-scope", "--from", "2020-01-01", "--to", "2090-01-01"]).assert_done();
     officer(&["audit", "verify"]).assert_done();
+    let stolen = secured.journey.home().join("stolen.jsonl");
+    for user in ["lethe-run", "acme-analyst"] {
+        secured.lethe(user, &[&export[..], &[stolen.to_str().unwrap()]].concat()).assert_code(1);
+        assert!(!stolen.exists(), "{user} exports nothing");
+    }
     for user in ["lethe-run", "lethe-aggregate", "lethe-sessions", "acme-analyst"] {
         secured.lethe(user, &[&["erase"], &person[..]].concat()).assert_code(1);
     }
@@ -268,6 +279,17 @@ fn doctor_sees_what_is_wrong(secured: &Secured) {
     }
     drop(hanging);
     let [port] = crate::support::broker::free_ports();
-    let nobody = secured.doctor(&operator.set("kafka.bootstrap_servers", format!("127.0.0.1:{port}")), &[], 1);
+    let nobody = secured.doctor(&operator.clone().set("kafka.bootstrap_servers", format!("127.0.0.1:{port}")), &[], 1);
     assert!(told(&nobody, "brokers").contains("no broker answers"), "{nobody:#}");
+
+    std::fs::set_permissions(&keyring, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let broker = secured.journey.broker();
+    broker.stop();
+    broker.set("log.cleaner.enable=false");
+    broker.restart();
+    let off = told(&secured.doctor(&operator, &["--role", "operator"], 1), "cleaner");
+    assert!(off.starts_with("\"fail\"") && off.contains("log.cleaner.enable=true"), "{off}");
+    let refused = secured.lethe("lethe-retain", &["retain"]);
+    refused.assert_code(1);
+    assert!(refused.stderr.contains("the windows cannot be kept") && refused.stderr.contains("cleaner"), "{}", refused.stderr);
 }

@@ -161,6 +161,14 @@ impl Broker {
         }
     }
 
+    /// Changes a setting from the next start on: `name=value`. Of two lines for one setting the later one counts.
+    #[track_caller]
+    pub fn set(&self, line: &str) {
+        let file = self.own("settings").home.join("server.properties");
+        let text = std::fs::read_to_string(&file).expect("the broker's directory is readable");
+        std::fs::write(file, format!("{text}\n{line}\n")).expect("the broker's directory is writable");
+    }
+
     /// Freezes it (SIGSTOP): connections stay open and nothing answers.
     #[track_caller]
     pub fn freeze(&self) {
