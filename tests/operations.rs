@@ -256,7 +256,12 @@ fn every_query_of_a_dashboard_parses_and_asks_for_what_is_measured() {
 
 #[test]
 fn what_is_deployed_is_yaml_and_names_what_is_there() {
-    for file in ["docker/compose.yml", "docker/kubernetes/lethe.yml", "docker/grafana/datasources.yml", "docker/grafana/dashboards.yml"] {
+    for file in [
+        "docker/compose.yml",
+        "docker/kubernetes/lethe.yml",
+        "docker/grafana/provisioning/datasources/lethe.yml",
+        "docker/grafana/provisioning/dashboards/lethe.yml",
+    ] {
         let text = text(file);
         let documents = Yaml::load_from_str(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
         assert!(documents.iter().all(|document| document.as_mapping().is_some()), "{file}");
@@ -270,6 +275,15 @@ fn what_is_deployed_is_yaml_and_names_what_is_there() {
     let manifest = text("docker/kubernetes/lethe.yml");
     for kind in ["PodDisruptionBudget", "livenessProbe", "readinessProbe", "runAsNonRoot: true", "readOnlyRootFilesystem: true"] {
         assert!(manifest.contains(kind), "docker/kubernetes/lethe.yml: {kind}");
+    }
+    for unit in ["run", "retain", "sessions", "aggregate"] {
+        let unit_text = text(&format!("docker/systemd/lethe-{unit}.service"));
+        for line in ["ProtectSystem=strict", "NoNewPrivileges=yes", "RestartPreventExitStatus=2", "ExecReload=/bin/kill -HUP $MAINPID"] {
+            assert!(unit_text.contains(line), "lethe-{unit}.service: {line}");
+        }
+        assert!(unit_text.contains(&format!("ExecStart=/usr/bin/lethe --config /etc/lethe/config.toml {unit}\n")), "lethe-{unit}.service");
+        // Whoever ends a tenant destroys its keys; nobody else writes anywhere.
+        assert_eq!(unit_text.contains("ReadWritePaths=/etc/lethe"), unit == "retain", "lethe-{unit}.service");
     }
     let image = text("docker/Dockerfile");
     assert!(image.contains(":nonroot") && image.matches("\nFROM ").count() == 2, "two stages, and not as root");

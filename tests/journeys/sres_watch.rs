@@ -14,13 +14,13 @@ use crate::support::lethe::Lethe;
 use crate::support::metrics::http_get;
 use crate::support::outside::{program, repository};
 use crate::support::scene::busy;
-use crate::support::wait::eventually;
+use crate::support::wait::{PATIENCE, eventually, eventually_within};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Panels that are rightly empty here: what they show did not happen. Everything else has data.
 const QUIET: [&str; 2] = ["Tombstones", "Waiting for a schema"];
@@ -89,26 +89,45 @@ fn panels(tenant: &str) -> Vec<(String, String)> {
     found
 }
 
-/// A picture of the status page, if somebody asks for it: the folder is told by `LETHE_PICTURES`.
-fn picture(job: &Lethe, name: &str) {
-    let Some(folder) = std::env::var_os("LETHE_PICTURES") else { return };
+/// How much time pictures show. Units: s.
+const PICTURED_SECONDS: u64 = 120;
+
+/// The folder for pictures, if somebody asks for them.
+fn pictures() -> Option<PathBuf> {
+    std::env::var_os("LETHE_PICTURES").map(|folder| std::path::absolute(folder).expect("a path"))
+}
+
+/// Takes a picture of a page, once its script has run.
+fn picture(folder: &Path, name: &str, url: &str, size: &str) {
     let mut browser = program("chromium", "--version", "chromium");
-    browser.args([
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--hide-scrollbars",
-        "--virtual-time-budget=12000",
-    ]);
-    browser.arg("--window-size=960,900").arg(format!("--screenshot={}", Path::new(&folder).join(name).display()));
-    assert!(browser.arg(format!("http://{}/", job.http())).stdin(Stdio::null()).output().unwrap().status.success());
+    browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]);
+    browser.arg("--virtual-time-budget=12000").arg(format!("--window-size={size}"));
+    browser.arg(format!("--screenshot={}", folder.join(name).display()));
+    assert!(browser.arg(url).stdin(Stdio::null()).output().unwrap().status.success());
+}
+
+/// Pictures of the status pages, and of the dashboards' panels as their queries are answered; Grafana draws them in its own way.
+fn take_pictures(folder: &Path, home: &Path, prometheus: &Prometheus, tenant: &str, jobs: &[(&str, &Lethe, &str)]) {
+    std::fs::create_dir_all(folder).unwrap();
+    for (name, job, size) in jobs {
+        picture(folder, &format!("status-{name}.png"), &format!("http://{}/", job.http()), size);
+    }
+    let page = std::fs::read_to_string(repository("tests/journeys/support/panels.html")).unwrap();
+    for (board, size) in [("pipeline", "1200,1230"), ("privacy", "1200,1060")] {
+        let text = std::fs::read_to_string(repository("docker/grafana").join(board).with_extension("json")).unwrap();
+        let page = page.replace("@BOARD@", &text).replace("@PROMETHEUS@", &format!("http://{}", prometheus.address));
+        let page = page.replace("@TENANT@", tenant).replace("@SECONDS@", &PICTURED_SECONDS.to_string());
+        let file = home.join(board).with_extension("html");
+        std::fs::write(&file, page).unwrap();
+        picture(folder, &format!("{board}.png"), &format!("file://{}", file.display()), size);
+    }
 }
 
 #[test]
 fn every_query_and_alert_works_on_a_real_run() {
     let journey = Journey::new("sres_watch");
-    let acme = journey.tenant("a");
+    let (folder, begun) = (pictures(), Instant::now());
+    let acme = if folder.is_some() { "acme".to_owned() } else { journey.tenant("a") };
     let config = journey.config().set("topics.partitions", 2).set("kafka.session_timeout_ms", 6_000).tenant(&acme, busy);
     journey.set_up(&config);
     let start = |command: &str| {
@@ -128,7 +147,8 @@ fn every_query_and_alert_works_on_a_real_run() {
         panels(&acme).into_iter().filter(|(_, q)| prometheus.ask(q).is_empty()).map(|(title, _)| title).collect()
     };
     let quiet: BTreeSet<String> = QUIET.iter().map(|t| (*t).to_owned()).collect();
-    eventually("every panel to have data", || {
+    let seconds = if folder.is_some() { PICTURED_SECONDS } else { 0 };
+    eventually_within(2 * PATIENCE, "every panel to have data", || {
         // Load goes on, so that there are rates.
         let events = (made..made + 500).map(|i| {
             let mut payload = Vec::new();
@@ -139,11 +159,12 @@ fn every_query_and_alert_works_on_a_real_run() {
         made += 500;
         let missing: Vec<String> = empty().difference(&quiet).cloned().collect();
         println!("without data: {missing:?}");
-        missing.is_empty().then_some(())
+        (missing.is_empty() && begun.elapsed() >= Duration::from_secs(seconds)).then_some(())
     });
     officers_see(&journey, &config, &acme, &retain);
-    picture(&run, "status-run.png");
-    picture(&retain, "status-retain.png");
+    if let Some(folder) = folder {
+        take_pictures(&folder, journey.home(), &prometheus, &acme, &[("run", &run, "960,620"), ("retain", &retain, "960,1000")]);
+    }
     for rule in prometheus_rules(&prometheus) {
         assert_eq!(rule["health"], "ok", "{rule}");
     }
