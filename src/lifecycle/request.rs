@@ -298,6 +298,7 @@ fn merged(before: &[SweptRange], last: &[SweptRange]) -> Vec<SweptRange> {
 mod tests {
     use super::*;
     use crate::lifecycle::audit::Chain;
+    use crate::model::directive::{Order, Pseudonyms};
 
     struct Log {
         chain: Chain,
@@ -455,6 +456,57 @@ mod tests {
         log.requests.take(&entry);
         assert_eq!(log.requests.by_id["r"].state(), State::Sweeping);
         assert_eq!(log.requests.by_id["hold"].state(), State::Suppressing, "what the cursor passed is swept");
+    }
+
+    #[test]
+    fn two_requests_of_one_id_do_not_replace_each_other() {
+        let mut log = Log::new();
+        log.directive("erase", false, true);
+        let given = |tenant: &str, order| Directive {
+            id: "r".into(),
+            tenant: tenant.into(),
+            issued_at_ms: 1,
+            actor: String::new(),
+            commitments: Vec::new(),
+            order,
+        };
+        let erase = || Order::Erase { pseudonyms: Pseudonyms::default() };
+        for (directive, name) in [
+            (given("acme", erase()), "r"),
+            (given("other", erase()), "other/erase/r"),
+            (given("acme", Order::Terminate { deadline_ms: 1 }), "acme/terminate/r"),
+        ] {
+            assert_eq!(log.requests.name_of(&directive), name);
+        }
+        let r = &log.requests.by_id["r"];
+        assert_eq!((r.key("r"), r.key("other/erase/r")), ("acme/erase/r".to_owned(), "other/erase/r".to_owned()));
+    }
+
+    #[test]
+    fn what_is_under_way_is_told_anew_before_the_audit_forgets_it() {
+        let mut log = Log::new();
+        log.directive("erase", false, true);
+        let accepted_ms = log.requests.by_id["r"].accepted_ms;
+        let fades = |log: &Log, after_ms| log.requests.by_id["r"].is_fading(accepted_ms + after_ms);
+        assert!(!fades(&log, TOLD_AGE_MS_MAX) && fades(&log, TOLD_AGE_MS_MAX + 1));
+        log.say(What::Certified { certificate: Value::Null });
+        assert!(!fades(&log, i64::MAX / 2), "what is done needs no telling");
+    }
+
+    #[test]
+    fn who_asks_for_one_keeps_one_and_who_carries_out_keeps_no_proofs() {
+        let mut log = Log::new();
+        log.requests = Requests::only("another");
+        let (entry, _) = log.chain.append(1, "retain", "acme", vec!["r".into()], What::Forgotten {}, None);
+        log.requests.take(&entry);
+        assert!(log.requests.by_id.is_empty());
+        log.requests = Requests::slim();
+        log.directive("erase", false, true);
+        log.suppressed();
+        log.swept(1, 1, 0);
+        assert_eq!(log.say(What::Certified { certificate: Value::from(1) }), State::Certified);
+        let r = &log.requests.by_id["r"];
+        assert!(r.certificate.is_none() && r.ranges.is_empty() && r.governed.is_empty() && r.raw.is_empty());
     }
 
     #[test]
