@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const READ_AGAIN: Duration = Duration::from_secs(1);
 /// Pause before the brokers are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// How long brokers may say that the topic is missing, once it was there.
+const MISSED_AFTER: Duration = Duration::from_secs(60);
 
 /// What a committed offset's metadata says: `lethe1 directives=<next offset> epoch=<newest key epoch>`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +58,7 @@ impl Mark {
 pub struct DirectiveReader {
     consumer: BaseConsumer<Quiet>,
     topic: String,
+    there: Mutex<There>,
 }
 
 impl DirectiveReader {
@@ -67,7 +70,7 @@ impl DirectiveReader {
         settings.set("enable.partition.eof", "true").set("group.protocol", "classic");
         let consumer: BaseConsumer<Quiet> = settings.create_with_context(Quiet).map_err(|e| Fault::of_request("create consumer", &e))?;
         Leaders::default().learn(&consumer, topic);
-        let reader = DirectiveReader { consumer, topic: topic.to_owned() };
+        let reader = DirectiveReader { consumer, topic: topic.to_owned(), there: Mutex::default() };
         reader.assign(Offset::Beginning)?;
         Ok(reader)
     }
@@ -93,8 +96,15 @@ impl DirectiveReader {
 
     /// The end of the topic as of now. Errors: the brokers do not answer.
     pub fn end(&self) -> Result<i64, Fault> {
-        let (_, high) = self.consumer.fetch_watermarks(&self.topic, 0, REQUEST_TIMEOUT).map_err(|e| asked(&self.topic, &e))?;
-        Ok(high)
+        let answer = self.consumer.fetch_watermarks(&self.topic, 0, REQUEST_TIMEOUT);
+        let mut there = self.there.lock().unwrap_or_else(PoisonError::into_inner);
+        match answer {
+            Ok((_, high)) => {
+                *there = There { known: true, missing_since: None };
+                Ok(high)
+            }
+            Err(error) => Err(there.judge(&self.topic, &error, Instant::now())),
+        }
     }
 
     /// Reads up to an end fetched now: what was ordered before this call is in force after it. Errors: the brokers do not answer in time.
@@ -226,18 +236,53 @@ fn is_group_right(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed)
 }
 
-/// What to do about a question about the topic that was not answered: what only the operator can mend is not asked again.
-fn asked(topic: &str, error: &KafkaError) -> Fault {
-    let text = format!("topic {topic}: {error}");
-    match error.rdkafka_error_code() {
-        Some(code) if client::is_topic_fault(code) => Fault::Stop(text),
-        _ => Fault::Retry(text),
+/// Whether the topic is there.
+#[derive(Default)]
+struct There {
+    /// It was, since this process began.
+    known: bool,
+    /// Brokers have said since then that it is not.
+    missing_since: Option<Instant>,
+}
+
+impl There {
+    /// What to do about a question about the topic that was not answered. What only the operator can mend is not asked again; but a broker that has
+    /// just come back answers before it knows its topics, and one that was there a moment ago is not missed at once.
+    fn judge(&mut self, topic: &str, error: &KafkaError, now: Instant) -> Fault {
+        let text = format!("topic {topic}: {error}");
+        let code = error.rdkafka_error_code();
+        let is_missing = matches!(
+            code,
+            Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition)
+        );
+        if !is_missing {
+            self.missing_since = None;
+        } else if self.known && now.duration_since(*self.missing_since.get_or_insert(now)) < MISSED_AFTER {
+            return Fault::Retry(text);
+        }
+        if code.is_some_and(client::is_topic_fault) { Fault::Stop(text) } else { Fault::Retry(text) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_topic_that_was_there_is_missed_after_a_while_only() {
+        let unknown = KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownPartition);
+        let away = KafkaError::MetadataFetch(RDKafkaErrorCode::AllBrokersDown);
+        let begun = Instant::now();
+        let is_stop =
+            |there: &mut There, error: &KafkaError, later: Duration| matches!(there.judge("t", error, begun + later), Fault::Stop(_));
+        assert!(is_stop(&mut There::default(), &unknown, Duration::ZERO), "it never was there");
+        let mut there = There { known: true, missing_since: None };
+        assert!(!is_stop(&mut there, &unknown, Duration::ZERO));
+        assert!(!is_stop(&mut there, &unknown, MISSED_AFTER / 2));
+        assert!(!is_stop(&mut there, &away, MISSED_AFTER), "brokers that are away say nothing of it");
+        assert!(!is_stop(&mut there, &unknown, MISSED_AFTER * 2));
+        assert!(is_stop(&mut there, &unknown, MISSED_AFTER * 3));
+    }
 
     #[test]
     fn marks_survive_the_round_trip() {
