@@ -83,7 +83,7 @@ impl Committer {
     }
 
     pub(super) fn run(mut self, from: &Receiver<Prepared>) -> Result<(), Fault> {
-        let mut producer = Some(self.connect()?);
+        let mut producer = self.connect_first()?;
         let mut next = from.recv().ok();
         while let Some(first) = next.take() {
             let generation = Arc::clone(&self.generation);
@@ -248,6 +248,21 @@ impl Committer {
     fn offsets<'s>(&self, share: &'s Share, tenant: Option<u16>) -> Result<(Vec<NextOffset>, &'s Membership), Fault> {
         let member = share.member.as_deref().ok_or_else(|| Fault::Abort("the worker is in no group".into()))?;
         Ok((next_offsets(&self.job, &self.consumer, &share.next, share.directives, tenant), member))
+    }
+
+    /// The first producer. Brokers that go away while a worker begins are waited for, as later ones are: nothing was taken on yet. `None`: it is to stop.
+    ///
+    /// Errors: brokers that refuse.
+    fn connect_first(&self) -> Result<Option<TransactionalProducer>, Fault> {
+        while !self.job.stopping() {
+            match self.connect() {
+                Ok(new) => return Ok(Some(new)),
+                Err(fault @ Fault::Stop(_)) => return Err(fault),
+                Err(fault) => tracing::warn!(cause = %fault, "no producer yet"),
+            }
+            std::thread::sleep(REBUILD_PAUSE);
+        }
+        Ok(None)
     }
 
     fn connect(&self) -> Result<TransactionalProducer, Fault> {
