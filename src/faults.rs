@@ -68,11 +68,25 @@ pub enum Planted {
     SkipRoll,
     /// `run` logs the payload of rows that it rejects.
     LogRejected,
+    /// A commit that failed is taken for one that was made.
+    CommitTakenForGranted,
+    /// `run` does not hear that the second tenant of its config is paused.
+    ForgetTenant,
+    /// `run` reads some rows again when partitions are assigned to it.
+    ReadAgain,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::OffsetsBeforeProduce, Self::DropBarrier, Self::SkipRoll, Self::LogRejected];
+    pub const ALL: [Self; 7] = [
+        Self::OffsetsBeforeProduce,
+        Self::DropBarrier,
+        Self::SkipRoll,
+        Self::LogRejected,
+        Self::CommitTakenForGranted,
+        Self::ForgetTenant,
+        Self::ReadAgain,
+    ];
 
     /// Its name in a test's command: `drop_barrier`.
     #[must_use]
@@ -82,6 +96,9 @@ impl Planted {
             Self::DropBarrier => "drop_barrier",
             Self::SkipRoll => "skip_roll",
             Self::LogRejected => "log_rejected",
+            Self::CommitTakenForGranted => "commit_taken_for_granted",
+            Self::ForgetTenant => "forget_tenant",
+            Self::ReadAgain => "read_again",
         }
     }
 }

@@ -7,7 +7,8 @@
 use crate::support::config::TestConfig;
 use crate::support::journey::Journey;
 use crate::support::kafka;
-use crate::support::pseudonymised::{Event, produce};
+pub use crate::support::pseudonymised::Event;
+use crate::support::pseudonymised::produce;
 use crate::support::wait::eventually;
 use lethe::derive::aggregate::{self, Aggregate, Lateness, Rules, Until};
 use lethe::derive::cell::Cell;
@@ -17,15 +18,15 @@ use lethe::model::pseudonym::Epoch;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-const PARTITIONS: u32 = 2;
+pub const PARTITIONS: u32 = 2;
 const HOUR_MS: i64 = 3_600_000;
-const DAY_MS: i64 = 24 * HOUR_MS;
+pub const DAY_MS: i64 = 24 * HOUR_MS;
 const K: usize = 5;
 /// So long that the clock closes nothing: the events' own times do.
-const LATENESS_MS: i64 = 7 * DAY_MS;
+pub const LATENESS_MS: i64 = 7 * DAY_MS;
 
 /// Events of 30 hours, in the order in which they were stored; a few come late, a few twice.
-fn events(start_ms: i64, seed: u64) -> Vec<Event> {
+pub fn events(start_ms: i64, seed: u64) -> Vec<Event> {
     let mut random = seed | 1;
     let mut below = move |n: u64| {
         random ^= random << 13;
@@ -56,7 +57,7 @@ fn events(start_ms: i64, seed: u64) -> Vec<Event> {
 }
 
 /// What one pass gives.
-fn expected(tenant: &str, events: &[Event]) -> BTreeMap<String, Cell> {
+pub fn expected(tenant: &str, events: &[Event]) -> BTreeMap<String, Cell> {
     let rules = Rules { k: K, lateness: Lateness::of_all(LATENESS_MS), groups_max: 1_000 };
     let mut counts = Aggregate::new(rules, Until::NOTHING, &[(0, None); PARTITIONS as usize]);
     for event in events {
@@ -75,7 +76,7 @@ fn expected(tenant: &str, events: &[Event]) -> BTreeMap<String, Cell> {
     cells.map(|cell| (cell.key(), cell)).collect()
 }
 
-fn published(journey: &Journey, topic: &str) -> BTreeMap<String, Cell> {
+pub fn published(journey: &Journey, topic: &str) -> BTreeMap<String, Cell> {
     let mut cells = BTreeMap::new();
     for record in kafka::read_committed(journey.bootstrap(), topic) {
         let cell = Cell::read(record.value.as_deref().unwrap()).unwrap();
@@ -86,7 +87,7 @@ fn published(journey: &Journey, topic: &str) -> BTreeMap<String, Cell> {
     cells
 }
 
-fn prepared(journey: &Journey) -> (TestConfig, Vec<String>) {
+pub fn prepared(journey: &Journey) -> (TestConfig, Vec<String>) {
     let tenants: Vec<String> = (0..5).map(|n| journey.tenant(&format!("t{n}"))).collect();
     let benchmarks = format!("{}.benchmarks", journey.namespace());
     let config = journey

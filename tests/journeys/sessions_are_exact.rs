@@ -20,12 +20,12 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-const PARTITIONS: u32 = 2;
+pub const PARTITIONS: u32 = 2;
 const MINUTE_MS: i64 = 60_000;
 const SUBJECTS: u64 = 400;
 
 /// Events of twelve hours in no order at all, some of them twice, some nobody's, some too old.
-fn events(now_ms: i64) -> Vec<Event> {
+pub fn events(now_ms: i64) -> Vec<Event> {
     let mut random = 0x2545_f491_4f6c_dd1du64;
     let mut below = move |n: u64| {
         random ^= random << 13;
@@ -55,9 +55,9 @@ fn events(now_ms: i64) -> Vec<Event> {
 }
 
 /// Start, end, events and partition of each session, by subject and start.
-type Shape = BTreeMap<(String, i64), (i64, u64, i32)>;
+pub type Shape = BTreeMap<(String, i64), (i64, u64, i32)>;
 
-fn naive(events: &[Event], now_ms: i64) -> Shape {
+pub fn naive(events: &[Event], now_ms: i64) -> Shape {
     let mut shape = Shape::new();
     let mut seen = BTreeSet::new();
     let mut by_subject: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
@@ -76,7 +76,7 @@ fn naive(events: &[Event], now_ms: i64) -> Shape {
 }
 
 /// What stands in the topic once every key has its newest version.
-fn standing(journey: &Journey, topic: &str) -> Shape {
+pub fn standing(journey: &Journey, topic: &str) -> Shape {
     let prefix = single_object_prefix(include_str!("../../schemas/session/session.avsc")).unwrap();
     let mut newest = BTreeMap::new();
     for record in kafka::read_committed(journey.bootstrap(), topic) {

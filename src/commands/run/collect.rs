@@ -3,6 +3,7 @@
 use super::pieces::{Collected, PIECE_BYTES, PIECE_ROWS};
 use super::schemas::Waits;
 use super::{Job, mark};
+use crate::faults::{self, Planted};
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, Membership, Place, Polled, RawConsumer};
 use crate::model::record::RawRecords;
@@ -163,6 +164,11 @@ impl Collector {
             let consumer = Arc::clone(&self.consumer);
             again(&job, || consumer.rewind(&back))?;
         }
+        if faults::planted(Planted::ReadAgain) {
+            let places: Vec<Place> = fresh.iter().copied().collect();
+            self.consumer
+                .seek(self.consumer.committed(&places)?.into_iter().map(|(place, (offset, _))| (place, Some((offset - 20).max(0)))))?;
+        }
         self.read_limits();
         self.held.retain(|place, _| self.owned.contains(place));
         self.stand_or_go()?;
@@ -194,7 +200,8 @@ impl Collector {
         let stands = |source: u16| {
             let tenant = job.rules.sources[usize::from(source)].tenant;
             let id = job.rules.tenants[usize::from(tenant)].id.as_str();
-            let paused = job.follower.in_force(|f| f.is_paused(id));
+            let forgotten = tenant == 1 && faults::planted(Planted::ForgetTenant);
+            let paused = job.follower.in_force(|f| f.is_paused(id)) && !forgotten;
             let blocked = job.tenants.is_blocked(tenant);
             let withheld = job.schemas.withholds(&job.rules, tenant);
             for (cause, on) in [("directive", paused), ("topic", blocked), ("schema", withheld)] {

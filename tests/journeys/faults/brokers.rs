@@ -3,12 +3,14 @@
 use super::armed::Gate;
 use super::run::{scene, settle};
 use super::{Ground, Shown};
+use crate::retain_survives::{assert_only_due_ones_went, keep_ms, table};
 use crate::support::journey::Journey;
 use crate::support::kafka;
 use crate::support::moments::Moments;
 use crate::support::proxy::{Api, Meddle};
 use crate::support::scene::Scene;
 use crate::support::wait::{PATIENCE, eventually, eventually_within, heavy};
+use crate::window_elapsed::prepared;
 use lethe::faults::Step;
 use std::time::Duration;
 
@@ -56,7 +58,7 @@ pub fn answers_lost(ground: &Ground, moments: &mut Moments) -> Shown {
 #[track_caller]
 fn progress(scene: &Scene, reader: &crate::support::kafka::Reader) {
     let seen = reader.seen();
-    if scene.lag(scene.tenant()) > 0 {
+    if scene.lag_at_once(scene.tenant()) > 0 {
         eventually_within(Duration::from_secs(30), "progress after the fault is healed", || (reader.seen() > seen).then_some(()));
     }
 }
@@ -148,4 +150,98 @@ pub fn comes_back_and_leads(ground: &Ground, _: &mut Moments) -> Shown {
     eventually("what came back to go", || (left() == 0).then_some(()));
     retain.terminate_within(Duration::from_secs(10)).assert_done();
     Shown { rows: keys as u64, of: 0 }
+}
+
+/// All three brokers killed at once, and away for longer than transactions and sessions may take.
+pub fn all_brokers_away(ground: &Ground, moments: &mut Moments) -> Shown {
+    let _turn = heavy();
+    let cluster = ground.cluster();
+    let scene = scene(Journey::on_cluster(cluster, "all_brokers_away"), |config| config);
+    let reader = scene.reader();
+    let (mut a, mut b) = (scene.worker("a"), scene.worker("b"));
+    a.wait_until_ready();
+    b.wait_until_ready();
+    for _ in 0..2 {
+        scene.produce(2_000 + moments.below(2_000));
+        cluster.away_for(Duration::from_secs(8 + moments.below(8)));
+        scene.produce(1_000);
+        progress(&scene, &reader);
+    }
+    let shown = settle(&scene, reader);
+    assert!(a.is_running() && b.is_running(), "a worker gave up: {}\n{}", a.stderr(), b.stderr());
+    shown
+}
+
+/// Partitions added under load, to the raw topic and to an output topic: subjects move, nothing is lost or doubled.
+pub fn partitions_added(_: &Ground, moments: &mut Moments) -> Shown {
+    let _turn = heavy();
+    let scene = scene(Journey::new("partitions_added"), |config| config);
+    let reader = scene.reader();
+    let (mut kept, mut other) = (scene.worker("a"), scene.worker("b"));
+    kept.wait_until_ready();
+    other.wait_until_ready();
+    let mut add = |topic: &str| kafka::add_partitions(scene.bootstrap(), topic, 5 + moments.below(4) as usize);
+    scene.produce(2_000);
+    add(&scene.raw_topic(scene.tenant()));
+    scene.produce(2_000);
+    scene.wait_until_done();
+    add(&format!("{}.events", scene.tenant()));
+    scene.produce(2_000);
+    // One that begins now knows of more partitions than one that has been there.
+    std::mem::replace(&mut other, scene.worker("c")).terminate_within(Duration::from_secs(10)).assert_done();
+    other.wait_until_ready();
+    scene.produce(2_000);
+    scene.wait_until_done();
+    let expected = scene.check_but_places(reader);
+    assert!(kept.is_running() && other.is_running());
+    Shown { rows: expected.rows, of: expected.records }
+}
+
+/// A broker whose clock is an hour ahead, an hour behind and right again: `doctor` says so, `run` goes by what is stamped, `retain` takes nothing before
+/// its stamp is due.
+pub fn leader_with_a_skewed_clock(_: &Ground, _: &mut Moments) -> Shown {
+    let _turn = heavy();
+    let shown = run_under_a_skewed_clock();
+    let journey = Journey::with_own_broker("skewed_clock_retain");
+    let (config, topic) = prepared(&journey, "16s");
+    let keep = keep_ms(&journey, &config, &topic);
+    let bootstrap = journey.bootstrap();
+    let reader = kafka::Reader::start(bootstrap, &[&topic]);
+    let put = |name: &str| kafka::produce(bootstrap, &topic, (0..50).map(|n| (Some(format!("{name}-{n}/1")), Some("value"))));
+    journey.broker().restart_with_clock(-HOUR_S);
+    put("stamped-early");
+    journey.broker().restart_with_clock(0);
+    put("stamped-right");
+    let retain = journey.lethe(&config).args(["retain"]).start();
+    eventually("everything to be gone", || {
+        let left = kafka::read_uncommitted(bootstrap, &topic);
+        left.iter().all(|r| r.key_text() == "~roll").then_some(())
+    });
+    retain.terminate_within(Duration::from_secs(10)).assert_done();
+    let all = reader.finish().remove(&topic).unwrap_or_default();
+    assert_only_due_ones_went(&all, keep);
+    assert!(table(&all).is_empty(), "a reader that kept up has what is gone");
+    shown
+}
+
+const HOUR_S: i64 = 3_600;
+
+fn run_under_a_skewed_clock() -> Shown {
+    let scene = scene(Journey::with_own_broker("skewed_clock_run"), |config| config);
+    let reader = scene.reader();
+    let mut worker = scene.worker("a");
+    worker.wait_until_ready();
+    scene.produce(500);
+    for off_s in [HOUR_S, -HOUR_S, 0] {
+        scene.journey.broker().restart_with_clock(off_s);
+        scene.produce(500);
+        progress(&scene, &reader);
+        scene.wait_until_done();
+        let doctor = scene.journey.lethe(&scene.config).args(["doctor"]).finish();
+        let told = [&doctor.stdout, &doctor.stderr].iter().any(|text| text.contains("ms ahead of") || text.contains("ms behind"));
+        assert!(told || off_s == 0, "doctor says nothing of a clock that is off by {off_s} s: {}", doctor.stdout);
+    }
+    let shown = settle(&scene, reader);
+    assert!(worker.is_running(), "it gave up: {}", worker.stderr());
+    shown
 }

@@ -14,8 +14,8 @@ use lethe::faults::Step;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const PEOPLE: usize = 6;
-const EVENTS: usize = 3;
+pub const PEOPLE: usize = 6;
+pub const EVENTS: usize = 3;
 /// A record of the events and one to be sent.
 const ROUTES: usize = 2;
 
@@ -58,16 +58,20 @@ pub fn retain_killed_at_each_step(ground: &Ground, moments: &mut Moments) -> Sho
 }
 
 /// Some people's records, and whoever is to forget them.
-struct Estate {
-    journey: Journey,
-    config: TestConfig,
+pub struct Estate {
+    pub journey: Journey,
+    pub config: TestConfig,
     tenant: String,
 }
 
 impl Estate {
     #[track_caller]
     fn new(name: &str) -> Self {
-        let journey = Journey::new(name);
+        Self::on(Journey::new(name))
+    }
+
+    #[track_caller]
+    pub fn on(journey: Journey) -> Self {
         let tenant = journey.tenant("a");
         let config = journey
             .config()
@@ -75,6 +79,7 @@ impl Estate {
             .set("run.future_tolerance", "0s")
             .set("retain.instance", "one")
             .set("kafka.session_timeout_ms", 6_000)
+            .set("kafka.transaction_timeout_ms", 4_000)
             // A worker that a journey holds at a step stays a member.
             .set("kafka.max_poll_interval_ms", 600_000)
             .tenant(&tenant, |t| {
@@ -101,7 +106,7 @@ impl Estate {
     }
 
     #[track_caller]
-    fn produce(&self, people: std::ops::Range<usize>) {
+    pub fn produce(&self, people: std::ops::Range<usize>) {
         let at = jiff::Timestamp::now().to_string();
         let event = |person: usize, n: usize| {
             json!({
@@ -120,13 +125,27 @@ impl Estate {
         self.journey.lethe(&self.config).args(["run", "--until-caught-up"]).finish().assert_done();
     }
 
-    fn retain(&self, fault: &str) -> Lethe {
+    /// A worker of `run`.
+    pub fn worker(&self) -> Lethe {
+        self.journey.lethe(&self.config).env("LETHE_RUN__INSTANCE", "one").args(["run"]).start()
+    }
+
+    /// How many people readers of each topic have all records of, if they have any: those that are there in part do not count.
+    #[track_caller]
+    pub fn people_live(&self) -> [usize; ROUTES] {
+        self.topics().map(|topic| {
+            let live = self.live(&topic);
+            if live.is_multiple_of(EVENTS) { live / EVENTS } else { usize::MAX }
+        })
+    }
+
+    pub fn retain(&self, fault: &str) -> Lethe {
         self.journey.lethe(&self.config).args(["retain"]).faulty(fault).start()
     }
 
     /// Everything but rolls, uncommitted records too.
     #[track_caller]
-    fn stored(&self) -> Vec<Record> {
+    pub fn stored(&self) -> Vec<Record> {
         let all = self.topics().into_iter().flat_map(|t| kafka::read_uncommitted(self.journey.bootstrap(), &t));
         all.filter(|r| r.key_text() != "~roll").collect()
     }
@@ -138,12 +157,12 @@ impl Estate {
     }
 
     #[track_caller]
-    fn order(&self, arguments: &[&str]) -> String {
+    pub fn order(&self, arguments: &[&str]) -> String {
         self.journey.lethe(&self.config).args(arguments.iter().chain(&["--tenant", &self.tenant])).finish().assert_done().request()
     }
 
     #[track_caller]
-    fn state(&self, request: &str) -> String {
+    pub fn state(&self, request: &str) -> String {
         let finished = self.journey.lethe(&self.config).args(["status", "--json", "--request", request]).finish();
         let status: Value = serde_json::from_str(&finished.assert_done().stdout).expect("the status is JSON");
         status["state"].as_str().expect("a state").to_owned()
@@ -156,7 +175,7 @@ impl Estate {
 
     /// The audit verifies, and tells of one certificate for the request.
     #[track_caller]
-    fn assert_audited(&self, request: &str) {
+    pub fn assert_audited(&self, request: &str) {
         let finished = self.journey.lethe(&self.config).args(["audit", "verify", "--json"]).finish();
         let report: Value = serde_json::from_str(&finished.assert_done().stdout).expect("the report is JSON");
         assert_eq!(report["ok"], true, "{report}");
@@ -208,7 +227,6 @@ fn erasure(kills: u32, moments: &mut Moments, name: &str, plant: &str, patience:
     assert_eq!(left.len(), kept, "all of the others, nothing of the person, no tombstone");
     assert!(left.iter().all(|r| r.value.is_some() && before.contains(r)), "something of the others was altered");
     retain.terminate_within(Duration::from_secs(10)).assert_done();
-    // The raw topic is read again from its start by another group: what is erased stays so.
     estate.assert_audited(&request);
     Shown { rows: before.len() as u64, of: left.len() as u64 }
 }

@@ -5,7 +5,7 @@ use super::{Ground, Shown};
 use crate::support::journey::Journey;
 use crate::support::kafka::{self, Record};
 use crate::support::moments::Moments;
-use crate::support::scene::{Scene, rows};
+use crate::support::scene::{Scene, busy, rows};
 use crate::support::wait::{eventually, heavy};
 use lethe::generator::Generator;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -304,25 +304,44 @@ pub fn output_larger_than_taken(_: &Ground, _: &mut Moments) -> Shown {
     settle(&scene, reader)
 }
 
-/// Pause and resume, again and again, while rows come.
+/// Pause and resume one tenant of two, again and again, while rows of both come.
 pub fn kill_switch_toggled(ground: &Ground, moments: &mut Moments) -> Shown {
+    toggled(ground, moments, "kill_switch_toggled", "")
+}
+
+/// The same where the second tenant's pause is not heard.
+pub fn kill_switch_not_heard(ground: &Ground, moments: &mut Moments) -> Shown {
+    toggled(ground, moments, "kill_switch_not_heard", "plant:forget_tenant")
+}
+
+fn toggled(ground: &Ground, moments: &mut Moments, name: &str, plant: &str) -> Shown {
     let _turn = heavy();
-    let scene = scene(Journey::new("kill_switch_toggled"), |config| config);
+    let journey = Journey::new(name);
+    let config = [journey.tenant("one"), journey.tenant("two")].iter().fold(journey.config(), |config, id| config.tenant(id, busy));
+    let scene = Scene::with(journey, config.set("run.batch_events", 200).set("kafka.transaction_timeout_ms", 4_000));
     let reader = scene.reader();
-    let (mut a, mut b) = (scene.worker("a"), scene.worker("b"));
+    let (mut a, mut b) = (scene.faulty_worker("a", plant), scene.faulty_worker("b", plant));
     a.wait_until_ready();
     b.wait_until_ready();
-    let order = |verb: &str| scene.journey.lethe(&scene.config).args([verb, "--tenant", scene.tenant()]).finish().assert_done().request();
-    let ends = |scene: &Scene| scene.output_topics().iter().map(|topic| kafka::watermarks(scene.bootstrap(), topic)).collect::<Vec<_>>();
-    for _ in 0..ground.times(3, 50) {
-        scene.produce(200 + moments.below(800));
-        order("pause");
-        if moments.below(4) == 0 {
-            let then = ends(&scene);
-            scene.produce(200);
-            assert_eq!(ends(&scene), then, "something was written after the pause");
+    let order = |verb: &str, tenant: &str| {
+        scene.journey.lethe(&scene.config).args([verb, "--tenant", tenant]).finish().assert_done();
+    };
+    let ends = |tenant: &str| {
+        let topics = scene.output_topics().into_iter().filter(|topic| topic.starts_with(&format!("{tenant}.")));
+        topics.map(|topic| kafka::watermarks(scene.bootstrap(), &topic)).collect::<Vec<_>>()
+    };
+    for n in 0..ground.times(4, 50) as usize {
+        let (off, on) = (&scene.tenants[n % 2], &scene.tenants[(n + 1) % 2]);
+        scene.produce_to(off, 200 + moments.below(800));
+        order("pause", off);
+        if n < 2 || moments.below(4) == 0 {
+            let then = ends(off);
+            scene.produce_to(off, 200);
+            scene.produce_to(on, 200);
+            eventually("the other tenant to go on", || (scene.lag(on) == 0).then_some(()));
+            assert_eq!(ends(off), then, "something of a tenant was written after its pause");
         }
-        order("resume");
+        order("resume", off);
     }
     let shown = settle(&scene, reader);
     assert!(a.is_running() && b.is_running());

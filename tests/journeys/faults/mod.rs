@@ -3,12 +3,15 @@
 //! ```text
 //! cargo test --release --test journeys faults                                   # the quick part, a seed each
 //! LETHE_FAULTS=all cargo test --release --test journeys faults -- --nocapture    # every fault, every seed
+//! LETHE_FAULTS=all LETHE_FAULT_SEEDS=1 cargo test …                               # every fault, one seed each
 //! LETHE_FAULTS=killed_at_each_step LETHE_FAULT_SEED=7 cargo test --release --test journeys faults::suite -- --nocapture
 //! ```
+//! A name among `LETHE_FAULTS` does a thing as often as the quick part does; with `whole,` before it, as often as the whole suite.
 //! `LETHE_FAULTS_WRITE=1` writes the table to `tests/FAULTS.md`, which must be up to date.
 
 pub mod armed;
 mod brokers;
+mod chaos;
 mod estate;
 mod input;
 mod replicas;
@@ -85,13 +88,15 @@ fn attempt(ground: &Ground, name: &str, run: table::Run, seed: u64) -> Result<Sh
 fn suite() {
     let wanted = wish("LETHE_FAULTS");
     let given: Option<u64> = wish("LETHE_FAULT_SEED").map(|seed| seed.parse().expect("LETHE_FAULT_SEED is a number"));
-    let ground = Ground { whole: wanted.as_deref() == Some("all"), ..Ground::default() };
+    let most: u32 = wish("LETHE_FAULT_SEEDS").map_or(u32::MAX, |most| most.parse().expect("LETHE_FAULT_SEEDS is a number"));
     let names: Vec<&str> = wanted.iter().flat_map(|names| names.split(',')).collect();
+    let is_all = names.contains(&"all");
+    let ground = Ground { whole: is_all || names.contains(&"whole"), ..Ground::default() };
     let (mut faults, mut lines, mut any) = (Vec::new(), Vec::new(), false);
     for fault in TABLE {
         let How::Here { run, quick, whole } = fault.how else { continue };
         let named = names.contains(&fault.name);
-        let count = if ground.whole || named {
+        let count = if is_all || named {
             whole
         } else if wanted.is_some() {
             0
@@ -99,7 +104,7 @@ fn suite() {
             quick
         };
         let first = given.unwrap_or_else(Moments::fresh_seed);
-        for seed in (first..).take(if given.is_some() { count.min(1) } else { count } as usize) {
+        for seed in (first..).take(count.min(if given.is_some() { 1 } else { most }) as usize) {
             any = true;
             let begun = Instant::now();
             match attempt(&ground, fault.name, run, seed) {
@@ -108,7 +113,10 @@ fn suite() {
                     println!("{line}");
                     lines.push(line);
                 }
-                Err(text) => faults.push(format!("LETHE_FAULTS={} LETHE_FAULT_SEED={seed}: {text}", fault.name)),
+                Err(text) => {
+                    println!("| `{}` | {seed} | **broken** | {text} | {} |", fault.name, begun.elapsed().as_secs());
+                    faults.push(format!("LETHE_FAULTS={} LETHE_FAULT_SEED={seed}: {text}", fault.name));
+                }
             }
         }
     }
@@ -121,7 +129,8 @@ fn suite() {
 #[test]
 fn planted_bugs_are_found() {
     let ground = Ground::default();
-    for (bug, run, words) in table::PLANTED {
+    let is_all = wish("LETHE_FAULTS").is_some_and(|names| names.split(',').any(|name| name == "all"));
+    for (bug, run, words) in table::PLANTED.iter().take(if is_all { usize::MAX } else { table::PLANTED_QUICK }) {
         let found =
             attempt(&ground, bug.as_str(), *run, wish("LETHE_FAULT_SEED").and_then(|s| s.parse().ok()).unwrap_or_else(Moments::fresh_seed));
         let text = found.err().unwrap_or_else(|| panic!("{} was planted and nothing noticed it", bug.as_str()));

@@ -147,13 +147,49 @@ pub fn slower_than_the_poll_interval(_: &Ground, moments: &mut Moments) -> Shown
     shown
 }
 
+/// A worker stands before its commit until the coordinator has ended its transaction, and stays a member all the while.
+pub fn outlived_its_transaction(_: &Ground, moments: &mut Moments) -> Shown {
+    outlived(moments, "outlived_its_transaction", "")
+}
+
+/// The same where a commit that failed is taken for one that was made.
+pub fn outlived_and_taken_for_granted(_: &Ground, moments: &mut Moments) -> Shown {
+    outlived(moments, "outlived_taken_for_granted", ";plant:commit_taken_for_granted")
+}
+
+fn outlived(moments: &mut Moments, name: &str, plant: &str) -> Shown {
+    let _turn = heavy();
+    let scene = scene(Journey::new(name), |config| config);
+    let reader = scene.reader();
+    let nth = 2 + moments.below(4);
+    // Longer than a transaction may take, and than the broker's looks are apart; shorter than a worker may go without a poll.
+    let fault = format!("offsets_sent:{nth}:sleep=9000;offsets_sent:{}:sleep=9000{plant}", nth + 3);
+    let worker = scene.faulty_worker("a", &fault);
+    for _ in 0..12 {
+        scene.produce(200);
+        scene.wait_until_done();
+    }
+    let shown = settle(&scene, reader);
+    worker.terminate_within(SOON).assert_done();
+    shown
+}
+
 /// SIGTERM under load, again and again: each ends soon and well, the next one goes on.
 pub fn asked_to_stop_again_and_again(ground: &Ground, moments: &mut Moments) -> Shown {
+    asked_to_stop(ground, moments, "asked_to_stop_again", "")
+}
+
+/// The same where each begins some rows before the place where the last one stopped.
+pub fn asked_to_stop_and_read_again(ground: &Ground, moments: &mut Moments) -> Shown {
+    asked_to_stop(ground, moments, "asked_to_stop_read_again", "plant:read_again")
+}
+
+fn asked_to_stop(ground: &Ground, moments: &mut Moments, name: &str, plant: &str) -> Shown {
     let _turn = heavy();
-    let scene = scene(Journey::new("asked_to_stop_again"), |config| config);
+    let scene = scene(Journey::new(name), |config| config);
     let reader = scene.reader();
     for _ in 0..ground.times(4, 50) {
-        let worker = scene.worker("one");
+        let worker = scene.faulty_worker("one", plant);
         let before = reader.seen();
         scene.produce(2_000);
         let more = before + 1 + moments.below(1_000);

@@ -56,6 +56,8 @@ struct Own {
     home: PathBuf,
     class_path: String,
     sasl: String,
+    /// How far its clock is off from its next start on, as libfaketime reads it; empty: not at all.
+    clock: Mutex<String>,
     process: Mutex<Option<Kept>>,
 }
 
@@ -169,6 +171,15 @@ impl Broker {
         std::fs::write(file, format!("{text}\n{line}\n")).expect("the broker's directory is writable");
     }
 
+    /// `restart`, with a clock that is off by so much.
+    #[track_caller]
+    pub fn restart_with_clock(&self, off_s: i64) {
+        let text = if off_s == 0 { String::new() } else { format!("{off_s:+}s") };
+        *self.own("a clock of its own").clock.lock().unwrap_or_else(PoisonError::into_inner) = text;
+        self.stop();
+        self.restart();
+    }
+
     /// Freezes it (SIGSTOP): connections stay open and nothing answers.
     #[track_caller]
     pub fn freeze(&self) {
@@ -253,7 +264,13 @@ impl Broker {
         settings.push('\n');
         change(&mut settings);
         std::fs::write(home.join("server.properties"), settings).map_err(|e| format!("cannot write {}: {e}", home.display()))?;
-        let own = Own { home, class_path: class_path.to_owned(), sasl: format!("127.0.0.1:{sasl_port}"), process: Mutex::new(None) };
+        let own = Own {
+            home,
+            class_path: class_path.to_owned(),
+            sasl: format!("127.0.0.1:{sasl_port}"),
+            clock: Mutex::default(),
+            process: Mutex::new(None),
+        };
         let mut format = java(class_path, "kafka.tools.StorageTool");
         // Any cluster id will do: a base64 UUID. The data directory is new each time.
         format.args(["format", "-t", "bGV0aGVqb3VybmV5czAwMQ", "-c"]).arg(own.home.join("server.properties"));
@@ -273,6 +290,14 @@ impl Broker {
         let errors = log.try_clone().map_err(|e| format!("cannot write {}: {e}", log_path.display()))?;
         let mut server = java(&own.class_path, "kafka.Kafka");
         server.current_dir(&own.home).arg(own.home.join("server.properties")).stdin(Stdio::null()).stdout(log).stderr(errors);
+        let clock = own.clock.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !clock.is_empty() {
+            server
+                .env("LD_PRELOAD", faketime()?)
+                .env("FAKETIME", clock)
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+                .env("DONT_FAKE_MONOTONIC", "1");
+        }
         let mut process = Kept::spawn(&mut server).map_err(|e| format!("the broker could not be started: {e}"))?;
 
         let deadline = Instant::now() + PATIENCE;
@@ -398,6 +423,18 @@ impl Cluster {
         Self { nodes, bootstrap }
     }
 
+    /// Kills all of them at once, and starts them again after a while.
+    #[track_caller]
+    pub fn away_for(&self, time: Duration) {
+        self.nodes.iter().for_each(Broker::kill);
+        std::thread::sleep(time);
+        std::thread::scope(|scope| {
+            self.nodes.iter().for_each(|node| {
+                scope.spawn(|| node.restart());
+            });
+        });
+    }
+
     /// Where all of them listen.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
@@ -427,6 +464,16 @@ fn java(class_path: &str, class: &str) -> Command {
     let mut command = Command::new("java");
     command.args(JAVA_OPTIONS).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn").args(["-cp", class_path, class]);
     command
+}
+
+/// The library that gives a process another time. Errors: what to install.
+fn faketime() -> Result<PathBuf, String> {
+    let places = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
+    let files = places.iter().map(|place| PathBuf::from(place).join("faketime/libfaketimeMT.so.1"));
+    files
+        .into_iter()
+        .find(|file| file.exists())
+        .ok_or_else(|| "a broker with a wrong clock needs libfaketime: install it with: apt-get install libfaketime".to_owned())
 }
 
 /// Ports that were free a moment ago, all different.

@@ -19,7 +19,7 @@ pub struct Journey {
 
 enum Which {
     Shared(&'static Broker),
-    Own(Broker),
+    Own(Box<Broker>),
     Lent(Arc<Broker>, String),
     Cluster(Arc<Cluster>),
 }
@@ -36,21 +36,21 @@ impl Journey {
     #[track_caller]
     pub fn with_own_broker(name: &str) -> Self {
         let turn = Turn::beside_others();
-        Self::begin(name, Which::Own(Broker::start_own()), turn)
+        Self::begin(name, Which::Own(Box::new(Broker::start_own())), turn)
     }
 
     /// `with_own_broker`, while no other journey is under way: for those that hold the machine to its word about seconds. Few, and short.
     #[track_caller]
     pub fn alone(name: &str) -> Self {
         let turn = Turn::alone();
-        Self::begin(name, Which::Own(Broker::start_own()), turn)
+        Self::begin(name, Which::Own(Box::new(Broker::start_own())), turn)
     }
 
     /// Begins a journey with a broker of its own that has a listener with TLS 1.3 and SCRAM for these users.
     #[track_caller]
     pub fn with_secured_broker(name: &str, users: &[&str]) -> Self {
         let turn = Turn::beside_others();
-        Self::begin(name, Which::Own(Broker::start_secured(users)), turn)
+        Self::begin(name, Which::Own(Box::new(Broker::start_secured(users))), turn)
     }
 
     /// Begins a journey on a broker that several share one after the other; `bootstrap`: how its clients reach it.

@@ -15,6 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -144,6 +145,17 @@ pub fn delete_topic(bootstrap: &str, name: &str) {
     eventually(&format!("the end of {name}"), || partitions_of(bootstrap, name).is_empty().then_some(()));
 }
 
+/// Adds partitions to a topic, and waits until each has a leader.
+#[track_caller]
+pub fn add_partitions(bootstrap: &str, name: &str, count: usize) {
+    let more = rdkafka::admin::NewPartitions::new(name, count);
+    let results = block_on(admin(bootstrap).create_partitions([&more], &AdminOptions::new())).expect("the broker answers");
+    for result in results {
+        result.unwrap_or_else(|(topic, code)| panic!("cannot add partitions to {topic}: {code}"));
+    }
+    eventually(&format!("leaders of {name}"), || (partitions_of(bootstrap, name).len() == count).then_some(()));
+}
+
 /// The partitions of a topic that have a leader, in order; none if there is no such topic.
 pub fn partitions_of(bootstrap: &str, topic: &str) -> Vec<i32> {
     let consumer: BaseConsumer = client(bootstrap).create().expect("a consumer");
@@ -236,21 +248,30 @@ pub enum Keep {
     Whole,
     /// Neither value nor headers, for journeys of millions of records: a value is kept as present and empty, a tombstone as none.
     Keys,
-    /// The key, and of the value its `digest` (8 bytes): for journeys of millions of records that compare values.
+    /// The key, and of value and headers their `digest` (8 bytes): for journeys of millions of records that compare them.
     Digest,
 }
 
 /// A short stand-in for bytes: the same bytes, the same number.
 pub fn digest(bytes: &[u8]) -> u64 {
+    digest_with(bytes, std::iter::empty())
+}
+
+/// The same for a value and its headers, in their order.
+pub fn digest_with<'h>(value: &[u8], headers: impl Iterator<Item = (&'h str, &'h [u8])>) -> u64 {
+    use std::hash::{Hash, Hasher};
     let mut hasher = std::collections::hash_map::DefaultHasher::new();
-    std::hash::Hasher::write(&mut hasher, bytes);
-    std::hash::Hasher::finish(&hasher)
+    hasher.write(value);
+    headers.for_each(|header| header.hash(&mut hasher));
+    hasher.finish()
 }
 
 /// A reader of committed records that runs beside a journey from start to finish, as a consumer downstream would.
 pub struct Reader {
     finish: Arc<AtomicBool>,
     seen: Arc<AtomicU64>,
+    wanted: Arc<AtomicBool>,
+    handed: Receiver<BTreeMap<String, Vec<Record>>>,
     thread: JoinHandle<BTreeMap<String, Vec<Record>>>,
 }
 
@@ -266,21 +287,33 @@ impl Reader {
     pub fn start_keeping(keep: Keep, bootstrap: &str, topics: &[&str]) -> Self {
         let (finish, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut reading = Reading::new(bootstrap, topics, "read_committed", keep);
-        let (told, counter) = (Arc::clone(&finish), Arc::clone(&seen));
+        let wanted = Arc::new(AtomicBool::new(false));
+        let (told, counter, asked) = (Arc::clone(&finish), Arc::clone(&seen), Arc::clone(&wanted));
+        let (hand, handed) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             while !told.load(Ordering::Relaxed) {
                 reading.poll(Duration::from_millis(100));
                 counter.store(reading.count, Ordering::Relaxed);
+                if asked.swap(false, Ordering::Relaxed) {
+                    let _ = hand.send(std::mem::take(&mut reading.records));
+                }
             }
             reading.read_to_end();
             reading.records
         });
-        Self { finish, seen, thread }
+        Self { finish, seen, wanted, handed, thread }
     }
 
     /// How many records it has read so far, over all topics.
     pub fn seen(&self) -> u64 {
         self.seen.load(Ordering::Relaxed)
+    }
+
+    /// The records since the last call, which it does not keep: for journeys of hours.
+    #[track_caller]
+    pub fn take(&self) -> BTreeMap<String, Vec<Record>> {
+        self.wanted.store(true, Ordering::Relaxed);
+        self.handed.recv_timeout(PATIENCE).expect("the reader reads")
     }
 
     /// Reads on to the ends of now, and returns the records of each topic in the order in which they were read.
@@ -294,6 +327,7 @@ impl Reader {
 /// A consumer without a group, and what it has read.
 struct Reading {
     consumer: BaseConsumer,
+    bootstrap: String,
     keep: Keep,
     next: BTreeMap<(String, i32), i64>,
     at_end: BTreeSet<(String, i32)>,
@@ -314,7 +348,8 @@ impl Reading {
             assert!(!partitions.is_empty(), "there is no topic {topic}");
             next.extend(partitions.into_iter().map(|partition| (((*topic).to_owned(), partition), 0)));
         }
-        let reading = Self { consumer, keep, next, at_end: BTreeSet::new(), records: BTreeMap::new(), count: 0 };
+        let reading =
+            Self { consumer, bootstrap: bootstrap.to_owned(), keep, next, at_end: BTreeSet::new(), records: BTreeMap::new(), count: 0 };
         reading.assign();
         reading
     }
@@ -342,7 +377,10 @@ impl Reading {
                     value: message.payload().map(|value| match self.keep {
                         Keep::Whole => value.to_vec(),
                         Keep::Keys => Vec::new(),
-                        Keep::Digest => digest(value).to_be_bytes().to_vec(),
+                        Keep::Digest => {
+                            let headers = message.headers().into_iter().flat_map(Headers::iter);
+                            digest_with(value, headers.map(|h| (h.key, h.value.unwrap_or_default()))).to_be_bytes().to_vec()
+                        }
                     }),
                     headers: headers.map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect(),
                 };
@@ -364,8 +402,14 @@ impl Reading {
     /// Reads on to the end that each partition has now or later, topic by topic: a new assignment is told anew where it ends.
     #[track_caller]
     fn read_to_end(&mut self) {
-        let all = std::mem::take(&mut self.next);
+        let mut all = std::mem::take(&mut self.next);
         let topics: BTreeSet<String> = all.keys().map(|(topic, _)| topic.clone()).collect();
+        for topic in &topics {
+            // Some may have been added since the start.
+            for partition in partitions_of(&self.bootstrap, topic) {
+                all.entry((topic.clone(), partition)).or_insert(0);
+            }
+        }
         for topic in topics {
             self.next = all.iter().filter(|((name, _), _)| *name == topic).map(|(at, next)| (at.clone(), *next)).collect();
             self.at_end.clear();

@@ -3,9 +3,10 @@
 // Each journey takes what it needs; what only later journeys use is not dead.
 #![allow(dead_code)]
 
+pub mod beside;
 pub mod broker;
 pub mod config;
-
+pub mod expected;
 pub mod journey;
 pub mod kafka;
 pub mod keeper;

@@ -46,6 +46,10 @@ struct Inner {
     rules: Mutex<Vec<Rule>>,
     meddled: AtomicUsize,
     end: AtomicBool,
+    /// Connections stand open and carry nothing.
+    silent: AtomicBool,
+    /// Both ends of every connection that was carried.
+    live: Mutex<Vec<TcpStream>>,
 }
 
 /// The proxy; its connections end when it is dropped.
@@ -89,6 +93,18 @@ impl Proxy {
         self.inner.rules.lock().unwrap_or_else(PoisonError::into_inner).push(Rule { api, after, what });
     }
 
+    /// Cuts every connection; new ones go through.
+    pub fn cut(&self) {
+        for stream in self.inner.live.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Lets connections stand and carries nothing on them, as a network does that loses every packet; or carries on.
+    pub fn silence(&self, silent: bool) {
+        self.inner.silent.store(silent, Ordering::Relaxed);
+    }
+
     /// How many times it has meddled.
     pub fn meddled(&self) -> usize {
         self.inner.meddled.load(Ordering::Relaxed)
@@ -114,14 +130,22 @@ impl Inner {
         Some(rules.remove(at).what)
     }
 
+    fn wait_while_silent(&self) {
+        while self.silent.load(Ordering::Relaxed) && !self.end.load(Ordering::Relaxed) {
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
     /// Carries one connection, on two threads of its own.
     fn carry(self: &Arc<Self>, client: TcpStream) {
         let Ok(broker) = TcpStream::connect(("127.0.0.1", self.target.load(Ordering::Relaxed))) else { return };
         let both = (client.set_nonblocking(false), client.set_nodelay(true), broker.set_nodelay(true));
         let (Ok(from_client), Ok(from_broker), (Ok(()), Ok(()), Ok(()))) = (client.try_clone(), broker.try_clone(), both) else { return };
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).extend([&client, &broker].into_iter().filter_map(|s| s.try_clone().ok()));
         let awaited: Arc<Mutex<HashMap<[u8; 4], Meddle>>> = Arc::default();
-        let (inner, asked) = (Arc::clone(self), Arc::clone(&awaited));
+        let (inner, other, asked) = (Arc::clone(self), Arc::clone(self), Arc::clone(&awaited));
         let to_broker = move |frame: &[u8]| {
+            inner.wait_while_silent();
             // Kind of request, version, number of the question, …
             let (Some(api), Some(number)) = (number_of(frame, 0), frame.get(4..8)) else { return true };
             match inner.rule(api) {
@@ -135,6 +159,7 @@ impl Inner {
             }
         };
         let to_client = move |frame: &[u8]| {
+            other.wait_while_silent();
             let number: Option<[u8; 4]> = frame.get(0..4).and_then(|number| number.try_into().ok());
             let met = number.and_then(|number| awaited.lock().unwrap_or_else(PoisonError::into_inner).remove(&number));
             if let Some(Meddle::DelayAnswer(delay)) = met {

@@ -1,51 +1,24 @@
 //! A tenant under load: raw topics filled by the generator, workers, a reader beside them, and what the library's own line says must come out.
 
+use super::beside::Beside;
 use super::config::{TestConfig, TestTenant};
+use super::expected::{Expected, Line, Strict};
 use super::journey::Journey;
-use super::kafka::{self, Keep, Reader, Record, digest};
+use super::kafka::{self, Keep, Reader};
 use super::lethe::Lethe;
 use super::metrics::Metrics;
 use super::wait::eventually;
-use lethe::config::{Config, compile::compile, load};
+use lethe::config::{Config, load};
 use lethe::generator::Generator;
-use lethe::model::record::RawRecords;
-use lethe::ops::keys;
-use lethe::transform::enrich::device_table::DeviceTable;
-use lethe::transform::enriched::Assets;
-use lethe::transform::rules::Rules;
-use lethe::transform::{Tally, transform};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::Message;
-use rdkafka::{Offset, TopicPartitionList};
-use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Rows of one call of the line while the expectation is worked out.
-const STEP_ROWS: usize = 10_000;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A tenant, its topics and its load.
 pub struct Scene {
     pub journey: Journey,
     pub config: TestConfig,
     pub tenants: Vec<String>,
-    produced: Cell<u64>,
-}
-
-/// One output record that must be there, and the place of its row.
-struct Due {
-    value: u64,
-    partition: Option<i32>,
-    row: (i32, i64),
-}
-
-/// Everything that must be there: by topic, by digest of the key (for records without a key: of the value), in the order of the rows.
-pub struct Expected {
-    topics: BTreeMap<String, HashMap<u64, VecDeque<Due>>>,
-    pub tallies: Vec<Tally>,
-    pub rows: u64,
-    pub records: u64,
+    produced: AtomicU64,
 }
 
 /// A tenant with every category and both destinations that the generator feeds.
@@ -77,7 +50,7 @@ impl Scene {
         // Short, so that a journey need not wait long for a member that died; not shorter than Kafka's own floor for clients.
         let config = config.set("kafka.session_timeout_ms", 6_000);
         let tenants = config.tenants();
-        let scene = Self { journey, config, tenants, produced: Cell::new(0) };
+        let scene = Self { journey, config, tenants, produced: AtomicU64::new(0) };
         for tenant in &scene.tenants {
             scene.journey.lethe(&scene.config).args(["keys", "new", "--tenant", tenant]).finish().assert_done();
         }
@@ -139,8 +112,7 @@ impl Scene {
     pub fn produce_to(&self, tenant: &str, events: u64) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970");
         let generator = Generator::new(7, tenant, now.as_millis() as i64);
-        let from = self.produced.get();
-        self.produced.set(from + events);
+        let from = self.produced.fetch_add(events, Ordering::Relaxed);
         let records = (from..from + events).map(|i| {
             let mut payload = Vec::with_capacity(1_024);
             let generated = generator.generate(i, &mut payload);
@@ -198,169 +170,51 @@ impl Scene {
     /// What the library's own line makes of everything in the raw topics.
     #[track_caller]
     pub fn expected(&self) -> Expected {
-        let config = self.loaded();
-        let keyring = keys::load(&config.keys.file, None).unwrap_or_else(|e| panic!("{e}"));
-        let rules = compile(&config, &keyring).unwrap_or_else(|e| panic!("{e:?}"));
-        let assets = Assets { devices: Arc::new(DeviceTable::embedded().expect("the embedded rules")), geo: None };
-        let mut expected = Expected { topics: BTreeMap::new(), tallies: vec![Tally::default(); rules.tenants.len()], rows: 0, records: 0 };
-        for (source, rule) in rules.sources.iter().enumerate() {
-            if kafka::partitions_of(self.bootstrap(), &rule.topic).is_empty() {
-                continue;
-            }
-            read_raw(self.bootstrap(), &rule.topic, source as u16, |records| expected.add(&records, &rules, &assets));
-        }
-        expected
+        Expected::of(Line::of(&self.loaded()), self.bootstrap())
+    }
+
+    /// An oracle that runs beside from now on, for journeys of hours.
+    #[track_caller]
+    pub fn beside(&self) -> Beside {
+        Beside::start(Line::of(&self.loaded()), self.bootstrap(), self.reader(), self.output_topics())
     }
 
     /// Compares what a reader saw with what must be there: the same records in the same partitions, none twice, rows in order.
     #[track_caller]
     pub fn check(&self, reader: Reader) -> Expected {
-        self.compare(reader, true)
+        self.compare(reader, Strict::Order)
     }
 
     /// The same where rows of several partitions share keys, between which there is no order.
     #[track_caller]
     pub fn check_but_order(&self, reader: Reader) -> Expected {
-        self.compare(reader, false)
+        self.compare(reader, Strict::Places)
+    }
+
+    /// The same where the number of partitions has changed on the way: each record once, wherever.
+    #[track_caller]
+    pub fn check_but_places(&self, reader: Reader) -> Expected {
+        self.compare(reader, Strict::Sets)
     }
 
     #[track_caller]
-    fn compare(&self, reader: Reader, ordered: bool) -> Expected {
+    fn compare(&self, reader: Reader, strict: Strict) -> Expected {
         let seen = reader.finish();
         let mut expected = self.expected();
-        let mut faults = Vec::new();
-        for topic in self.output_topics() {
-            let none = Vec::new();
-            faults.extend(expected.settle(&topic, seen.get(&topic).unwrap_or(&none), ordered));
-        }
-        assert!(faults.is_empty(), "{}", faults.join("\n"));
-        expected
-    }
-}
-
-impl Expected {
-    fn add(&mut self, records: &RawRecords, rules: &Rules, assets: &Assets) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_millis() as i64;
-        // Row by row, so that each output record is known to come from its row.
-        for row in &records.rows {
-            self.rows += 1;
-            let mut one = RawRecords::default();
-            let payload = &records.bytes[row.payload.start as usize..(row.payload.start + row.payload.len) as usize];
-            one.push(row.source, row.partition, row.offset, row.received_at_ms, payload);
-            let done = transform(&one, rules, assets, now);
-            for (sum, tally) in self.tallies.iter_mut().zip(&done.tallies) {
-                sum.written += tally.written;
-                sum.expired += tally.expired;
-                sum.gated.iter_mut().zip(tally.gated).for_each(|(a, b)| *a += b);
-                sum.quarantined.iter_mut().zip(tally.quarantined).for_each(|(a, b)| *a += b);
-            }
-            for chunk in &done.chunks {
-                self.records += chunk.records.len() as u64;
-                for record in &chunk.records {
-                    let (key, value) = (record.key.of(&chunk.arena), record.value.of(&chunk.arena));
-                    let due = Due {
-                        value: digest(value),
-                        partition: record.partition_hash.map(|hash| (hash % 4) as i32),
-                        row: (row.partition, row.offset),
-                    };
-                    let id = digest(if key.is_empty() { value } else { key });
-                    let topic = self.topics.entry(rules.topics[usize::from(record.topic.0)].name.clone()).or_default();
-                    topic.entry(id).or_default().push_back(due);
+        for (topic, records) in &seen {
+            for record in records {
+                if !expected.tick(topic, record, strict) {
+                    expected.is_extra(topic, record);
                 }
             }
         }
-    }
-
-    /// How many records of a topic must be there.
-    pub fn due(&self, topic: &str) -> usize {
-        self.topics.get(topic).map_or(0, |dues| dues.values().map(VecDeque::len).sum())
-    }
-
-    /// Whether any record of a topic had to be there.
-    pub fn names(&self, topic: &str) -> bool {
-        self.topics.get(topic).is_some_and(|dues| !dues.is_empty())
-    }
-
-    /// Ticks off what was seen in a topic; says what is missing, too much, elsewhere or out of order.
-    fn settle(&mut self, topic: &str, seen: &[Record], ordered: bool) -> Vec<String> {
-        let (due, mut faults) = (self.due(topic), Vec::new());
-        let dues = self.topics.entry(topic.to_owned()).or_default();
-        let (mut extra, mut altered, mut elsewhere, mut disorder, mut first) = (0, 0, 0, 0, String::new());
-        let mut last: HashMap<(i32, i32), i64> = HashMap::new();
-        for record in seen {
-            let value = u64::from_be_bytes(record.value.as_deref().and_then(|v| v.try_into().ok()).unwrap_or_default());
-            let id = record.key.as_deref().filter(|key| !key.is_empty()).map_or(value, digest);
-            let of_key = dues.get_mut(&id).filter(|dues| !dues.is_empty());
-            let at = of_key.as_ref().and_then(|dues| dues.iter().position(|due| due.value == value).filter(|_| !ordered)).unwrap_or(0);
-            let Some(due) = of_key.and_then(|dues| dues.remove(at)) else {
-                extra += 1;
-                first = format!("{} at {}/{}", record.key_text(), record.partition, record.offset);
-                continue;
-            };
-            altered += u64::from(due.value != value);
-            elsewhere += u64::from(due.partition.is_some_and(|p| p != record.partition));
-            let before = last.insert((record.partition, due.row.0), due.row.1);
-            disorder += u64::from(ordered && due.partition.is_some() && before.is_some_and(|offset| offset > due.row.1));
-        }
-        let lost: usize = dues.values().map(VecDeque::len).sum();
-        if extra + altered + elsewhere + disorder > 0 || lost > 0 {
-            faults.push(format!(
-                "{topic}: {due} due, {} seen, {lost} lost, {extra} too many ({first}), {altered} altered, {elsewhere} elsewhere, {disorder} out of order",
-                seen.len()
-            ));
-        }
-        faults
-    }
-
-    /// Asserts that these scrapes of all processes add up to the expectation, outcome by outcome, for a tenant.
-    #[track_caller]
-    pub fn assert_counted(&self, scrapes: &[Metrics], index: usize, tenant: &str) {
-        let tally = &self.tallies[index];
-        let counted = |outcome| scrapes.iter().map(|m| m.sum("lethe_rows_total", &[("tenant", tenant), ("outcome", outcome)])).sum::<f64>();
-        let outcomes = [
-            ("written", tally.written),
-            ("gated", tally.gated.iter().sum()),
-            ("quarantined", tally.quarantined.iter().sum()),
-            ("expired", tally.expired),
-        ];
-        for (outcome, due) in outcomes {
-            assert_eq!(counted(outcome) as u64, due, "rows of {tenant} {outcome}");
-        }
+        let faults = expected.faults(&self.output_topics());
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+        expected
     }
 }
 
 /// Rows that a process has counted.
 pub fn rows(metrics: &Metrics) -> u64 {
     metrics.sum("lethe_rows_total", &[]) as u64
-}
-
-/// Reads a raw topic up to its end of now, a batch at a time.
-#[track_caller]
-fn read_raw(bootstrap: &str, topic: &str, source: u16, mut take: impl FnMut(RawRecords)) {
-    let mut config = kafka::client(bootstrap);
-    config.set("group.id", "journeys-raw").set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
-    let consumer: BaseConsumer = config.create().expect("a consumer");
-    let ends: HashMap<i32, i64> = kafka::partitions_of(bootstrap, topic)
-        .into_iter()
-        .zip(kafka::watermarks(bootstrap, topic).into_iter().map(|(_, end)| end))
-        .collect();
-    let mut list = TopicPartitionList::new();
-    for partition in ends.keys() {
-        list.add_partition_offset(topic, *partition, Offset::Beginning).expect("a position");
-    }
-    consumer.assign(&list).expect("an assignment");
-    let mut left: i64 = ends.values().sum();
-    let mut records = RawRecords::default();
-    while left > 0 {
-        let message = eventually(&format!("the records of {topic}"), || consumer.poll(Duration::from_millis(100)).and_then(Result::ok));
-        if message.offset() >= ends[&message.partition()] {
-            continue;
-        }
-        left -= 1;
-        let received = message.timestamp().to_millis().unwrap_or_default();
-        records.push(source, message.partition(), message.offset(), received, message.payload().unwrap_or_default());
-        if records.rows.len() == STEP_ROWS || left == 0 {
-            take(std::mem::take(&mut records));
-        }
-    }
 }
