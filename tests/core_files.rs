@@ -8,7 +8,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
-/// Runs a command that prints without end, with core files allowed, until it has printed a line; then quits it, as a crash would.
+/// Runs a command that prints without end, with core files allowed, until it has printed a line; then aborts it, as a crash would. (What a shell starts
+/// in the background ignores QUIT.)
 fn crashed(command: &str, folder: &Path) -> ExitStatus {
     let mut child = Command::new("sh")
         .args(["-c", &format!("ulimit -c unlimited 2>/dev/null || ulimit -c $(ulimit -H -c); exec {command}")])
@@ -20,7 +21,7 @@ fn crashed(command: &str, folder: &Path) -> ExitStatus {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(!line.is_empty(), "{command}: it prints");
-    kill_process(Pid::from_child(&child), Signal::QUIT).unwrap();
+    kill_process(Pid::from_child(&child), Signal::ABORT).unwrap();
     child.wait().unwrap()
 }
 

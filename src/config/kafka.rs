@@ -64,7 +64,7 @@ impl Default for KafkaConfig {
             compression: "lz4".into(),
             linger_ms: 5,
             batch_size: 1_000_000,
-            fetch_ahead_kib: 8_192,
+            fetch_ahead_kib: 32_768,
         }
     }
 }

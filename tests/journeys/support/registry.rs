@@ -1,7 +1,7 @@
 //! A schema registry's stand-in: answers as the documented REST API does, and can be told to be away, slow or unwell.
 //!
 //! Source: Confluent Platform documentation, "Schema Registry API Reference": paths, media type, error codes; where that is silent, the answers
-//! are those of Karapace 5.0.3, asked on 2026-11-23.
+//! are those of Karapace (main of 2026-06-23), asked on 2026-11-23.
 
 use apache_avro::Schema;
 use apache_avro::schema_compatibility::SchemaCompatibility;
