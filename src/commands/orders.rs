@@ -109,7 +109,7 @@ fn give_as(id: String, config: &Config, tenant: Option<&TenantId>, order: Order,
 }
 
 /// Waits until every raw partition's mark is past `offset`, for every group that has members.
-fn wait_for_barrier(config: &Config, tenant: Option<&TenantId>, offset: i64) -> Result<(), Failure> {
+pub(super) fn wait_for_barrier(config: &Config, tenant: Option<&TenantId>, offset: i64) -> Result<(), Failure> {
     let tenants = config.tenant.iter().filter(|t| tenant.is_none_or(|only| *only == t.id));
     let sources: Vec<String> = tenants.flat_map(TenantConfig::sources).collect();
     let admin = Admin::connect(&config.kafka)?;

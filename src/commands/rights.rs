@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::identifiers::{self, Given};
+use super::orders::wait_for_barrier;
 use crate::config::Config;
 use crate::kafka::directives::{DirectiveReader, publish};
 use crate::lifecycle::certificate::commitment;
@@ -61,7 +62,7 @@ pub fn restrict(config: &Config, tenant: &TenantId, given: &Given, lift: bool) -
     order(config, tenant, identifiers::actor(&keys), Order::Restrict { pseudonyms, lifted: false })
 }
 
-/// A restriction may name more people than are lifted: the others stay restricted.
+/// A restriction may name more people than are lifted: the others stay restricted. Returns once every worker knows: what comes after that is written.
 fn lift_restrictions(config: &Config, tenant: &TenantId, lifted: &Pseudonyms) -> Result<(), Failure> {
     let in_force = look(config)?;
     let mut last = None;
@@ -77,12 +78,12 @@ fn lift_restrictions(config: &Config, tenant: &TenantId, lifted: &Pseudonyms) ->
             Order::Restrict { pseudonyms: Pseudonyms(rest), lifted: false }
         };
         let directive = Directive { order, issued_at_ms: later(standing.directive.issued_at_ms), ..standing.directive.clone() };
-        give(config, &directive)?;
-        last = Some(directive.id);
+        last = Some((give(config, &directive)?, directive.id));
     }
-    let id = last.ok_or_else(|| Failure::Failed("no restriction of these identifiers is in force: there is nothing to lift".into()))?;
+    let (offset, id) = last.ok_or_else(|| Failure::Failed("no restriction of these identifiers is in force: there is nothing to lift".into()))?;
+    let passed = wait_for_barrier(config, Some(tenant), offset);
     println!("request {id}");
-    Ok(())
+    passed
 }
 
 /// Withdraws somebody's consent for a purpose. Errors: as [`erase`].
@@ -179,10 +180,10 @@ fn order(config: &Config, tenant: &TenantId, actor: String, order: Order) -> Res
     Ok(())
 }
 
-fn give(config: &Config, directive: &Directive) -> Result<(), Failure> {
+/// The directive's offset.
+fn give(config: &Config, directive: &Directive) -> Result<i64, Failure> {
     let value = serde_json::to_vec(directive).map_err(|_| Failure::Failed("the directive cannot be written as JSON".into()))?;
-    publish(&config.kafka, &config.topics.directives, &directive.key(), &value)?;
-    Ok(())
+    Ok(publish(&config.kafka, &config.topics.directives, &directive.key(), &value)?)
 }
 
 /// What is in force now. Errors: the brokers.

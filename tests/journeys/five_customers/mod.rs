@@ -1,6 +1,6 @@
 //! Fear: what a customer was promised stands in no test by its name. Five customers, one of each profile, side by side on one broker, with one `run` and
 //! one `retain`: from raw events through outputs, windows, a withdrawal, an erasure with certificate, a hold and an export to termination. Each
-//! promise is one named assertion, and its name is printed once it is kept. What they have in common is here, what is a customer's own in its file.
+//! promise is one named assertion; the names are printed once all of a customer's are kept. What they have in common is here, what is a customer's own in its file.
 
 mod ad_attribution;
 mod affiliate;
@@ -59,8 +59,7 @@ impl Customer<'_> {
     /// One promise, by name.
     #[track_caller]
     fn promise(&self, name: &str, is_kept: bool) {
-        assert!(is_kept, "{}: broken: {name}", self.profile.name);
-        println!("{}: {name}", self.profile.name);
+        assert!(is_kept, "{}: broken: {name}; kept before: {:?}", self.profile.name, self.kept.lock().unwrap());
         self.kept.lock().unwrap().push(name.to_owned());
     }
 
@@ -260,7 +259,9 @@ fn story(c: &Customer<'_>) {
     hand_out(c);
     (c.profile.rights)(c);
     terminate(c);
-    assert!(c.kept.lock().unwrap().len() >= 9, "{}: {:?}", c.profile.name, c.kept.lock().unwrap());
+    let kept = c.kept.lock().unwrap();
+    println!("{}: {}", c.profile.name, kept.join("; "));
+    assert!(kept.len() >= 9, "{}: {kept:?}", c.profile.name);
 }
 
 fn withdraw(c: &Customer<'_>) {
