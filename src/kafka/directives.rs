@@ -18,6 +18,8 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// How long brokers may say that the topic is missing, once it was there.
 const MISSED_AFTER: Duration = Duration::from_secs(60);
+/// The same where it was not seen yet: a broker may take a moment to know a topic that was just made.
+const MISSING_AFTER: Duration = Duration::from_secs(5);
 
 /// What a committed offset's metadata says: `lethe1 directives=<next offset> epoch=<newest key epoch>`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -246,8 +248,8 @@ struct There {
 }
 
 impl There {
-    /// What to do about a question about the topic that was not answered. What only the operator can mend is not asked again; but a broker that has
-    /// just come back answers before it knows its topics, and one that was there a moment ago is not missed at once.
+    /// What to do about a question about the topic that was not answered. What only the operator can mend is not asked for long; but a broker that
+    /// has just come back, or whose topics were just made, answers before it knows them.
     fn judge(&mut self, topic: &str, error: &KafkaError, now: Instant) -> Fault {
         let text = format!("topic {topic}: {error}");
         let code = error.rdkafka_error_code();
@@ -255,9 +257,10 @@ impl There {
             code,
             Some(RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition)
         );
+        let patience = if self.known { MISSED_AFTER } else { MISSING_AFTER };
         if !is_missing {
             self.missing_since = None;
-        } else if self.known && now.duration_since(*self.missing_since.get_or_insert(now)) < MISSED_AFTER {
+        } else if now.duration_since(*self.missing_since.get_or_insert(now)) < patience {
             return Fault::Retry(text);
         }
         if code.is_some_and(client::is_topic_fault) { Fault::Stop(text) } else { Fault::Retry(text) }
@@ -275,7 +278,9 @@ mod tests {
         let begun = Instant::now();
         let is_stop =
             |there: &mut There, error: &KafkaError, later: Duration| matches!(there.judge("t", error, begun + later), Fault::Stop(_));
-        assert!(is_stop(&mut There::default(), &unknown, Duration::ZERO), "it never was there");
+        let mut never = There::default();
+        assert!(!is_stop(&mut never, &unknown, Duration::ZERO), "it may have been made just now");
+        assert!(is_stop(&mut never, &unknown, MISSING_AFTER), "it never was there");
         let mut there = There { known: true, missing_since: None };
         assert!(!is_stop(&mut there, &unknown, Duration::ZERO));
         assert!(!is_stop(&mut there, &unknown, MISSED_AFTER / 2));

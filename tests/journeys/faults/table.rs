@@ -427,7 +427,8 @@ pub const PLANTED: &[(Planted, Run, &str)] = &[
     (Planted::DropBarrier, estate::withdrawn_without_a_barrier, "records wait to be sent although the consent is withdrawn"),
     (Planted::SkipRoll, estate::erasure_without_rolls, "for the state certified"),
     (Planted::LogRejected, input::poisoned_and_logged, "a clear value leaked into the log"),
-    (Planted::CommitTakenForGranted, run::outlived_and_taken_for_granted, " lost, "),
+    // The next transaction is refused and the rows are read again: what shows is that they wait for it.
+    (Planted::CommitTakenForGranted, run::outlived_and_taken_for_granted, " to be committed"),
     (Planted::ForgetTenant, input::kill_switch_not_heard, "something of a tenant was written after its pause"),
     (Planted::ReadAgain, run::asked_to_stop_and_read_again, " too many ("),
 ];
