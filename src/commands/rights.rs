@@ -80,7 +80,8 @@ fn lift_restrictions(config: &Config, tenant: &TenantId, lifted: &Pseudonyms) ->
         let directive = Directive { order, issued_at_ms: later(standing.directive.issued_at_ms), ..standing.directive.clone() };
         last = Some((give(config, &directive)?, directive.id));
     }
-    let (offset, id) = last.ok_or_else(|| Failure::Failed("no restriction of these identifiers is in force: there is nothing to lift".into()))?;
+    let (offset, id) =
+        last.ok_or_else(|| Failure::Failed("no restriction of these identifiers is in force: there is nothing to lift".into()))?;
     let passed = wait_for_barrier(config, Some(tenant), offset);
     println!("request {id}");
     passed
