@@ -58,5 +58,6 @@ mod sessions_are_exact;
 mod soak;
 mod sres_watch;
 mod topics_applied;
+mod visible_soon;
 mod window_elapsed;
 mod zombie_worker;

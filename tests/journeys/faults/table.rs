@@ -301,7 +301,7 @@ pub const TABLE: &[Fault] = &[
     },
     Fault {
         name: "leader_with_a_skewed_clock",
-        done: "the leader's clock an hour ahead, an hour behind, and right again (libfaketime): `doctor` says so, `run` goes by the stamps, `retain` takes nothing whose stamp is not due; what was stamped ahead stays as long as it is ahead (PROMISE.md)",
+        done: "the leader's clock an hour ahead, an hour behind, and right again: `doctor` says so, `run` goes by the stamps, `retain` takes nothing whose stamp is not due; what was stamped ahead stays as long as it is ahead (PROMISE.md)",
         invariants: &[1, 2, 5, 8],
         how: How::Here { run: brokers::leader_with_a_skewed_clock, quick: 0, whole: 1 },
         found: &[(

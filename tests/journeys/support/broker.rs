@@ -56,8 +56,8 @@ struct Own {
     home: PathBuf,
     class_path: String,
     sasl: String,
-    /// How far its clock is off from its next start on, as libfaketime reads it; empty: not at all.
-    clock: Mutex<String>,
+    /// How far its clock is off from its next start on, in seconds.
+    clock: Mutex<i64>,
     process: Mutex<Option<Kept>>,
 }
 
@@ -174,8 +174,7 @@ impl Broker {
     /// `restart`, with a clock that is off by so much.
     #[track_caller]
     pub fn restart_with_clock(&self, off_s: i64) {
-        let text = if off_s == 0 { String::new() } else { format!("{off_s:+}s") };
-        *self.own("a clock of its own").clock.lock().unwrap_or_else(PoisonError::into_inner) = text;
+        *self.own("a clock of its own").clock.lock().unwrap_or_else(PoisonError::into_inner) = off_s;
         self.stop();
         self.restart();
     }
@@ -290,13 +289,9 @@ impl Broker {
         let errors = log.try_clone().map_err(|e| format!("cannot write {}: {e}", log_path.display()))?;
         let mut server = java(&own.class_path, "kafka.Kafka");
         server.current_dir(&own.home).arg(own.home.join("server.properties")).stdin(Stdio::null()).stdout(log).stderr(errors);
-        let clock = own.clock.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if !clock.is_empty() {
-            server
-                .env("LD_PRELOAD", faketime()?)
-                .env("FAKETIME", clock)
-                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-                .env("DONT_FAKE_MONOTONIC", "1");
+        let off_s = *own.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        if off_s != 0 {
+            server.env("LD_PRELOAD", wrong_clock(&own.home)?).env("CLOCK_OFF_S", off_s.to_string());
         }
         let mut process = Kept::spawn(&mut server).map_err(|e| format!("the broker could not be started: {e}"))?;
 
@@ -466,14 +461,12 @@ fn java(class_path: &str, class: &str) -> Command {
     command
 }
 
-/// The library that gives a process another time. Errors: what to install.
-fn faketime() -> Result<PathBuf, String> {
-    let places = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
-    let files = places.iter().map(|place| PathBuf::from(place).join("faketime/libfaketimeMT.so.1"));
-    files
-        .into_iter()
-        .find(|file| file.exists())
-        .ok_or_else(|| "a broker with a wrong clock needs libfaketime: install it with: apt-get install libfaketime".to_owned())
+/// The library that gives a process another time of day, built from `clock.c` beside this file. Errors: the compiler.
+fn wrong_clock(home: &Path) -> Result<PathBuf, String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journeys/support/clock.c");
+    let library = home.join("clock.so");
+    must_succeed(Command::new("gcc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source), "clock.c could not be built")?;
+    Ok(library)
 }
 
 /// Ports that were free a moment ago, all different.
