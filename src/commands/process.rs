@@ -36,14 +36,15 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts metrics, listener and signals. `address`: that of the job's listener. Errors: each of them.
+    /// Starts signals, metrics and listener. `address`: that of the job's listener. Errors: each of them.
     pub fn start(address: &str, config: &Config) -> Result<Self, Failure> {
+        // First: whoever sees that it is up may ask it to stop.
+        let (stop, reload, reload_tables): (Arc<AtomicBool>, Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
+        signals::follow(Arc::clone(&stop), [Arc::clone(&reload), Arc::clone(&reload_tables)]).map_err(Failure::Failed)?;
         let handle = metrics::start().map_err(Failure::Failed)?;
         ["config", "keyring"].iter().for_each(|file| metrics::refused(file, false));
         let health = http::Health::default();
         http::serve(address, &config.admin, health.clone(), handle).map_err(Failure::Failed)?;
-        let (stop, reload, reload_tables): (Arc<AtomicBool>, Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
-        signals::follow(Arc::clone(&stop), [Arc::clone(&reload), Arc::clone(&reload_tables)]).map_err(Failure::Failed)?;
         Ok(Process { health, stop, reload, reload_tables })
     }
 

@@ -13,12 +13,17 @@ use crate::support::lethe::Lethe;
 use crate::support::moments::Moments;
 use crate::support::proxy::Proxy;
 use crate::support::pseudonymised::produce;
-use crate::support::wait::{eventually_within, heavy};
+use crate::support::wait::{eventually, eventually_within, heavy};
 use crate::window_elapsed::prepared;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long the last of it may take to be put right: a session, a transaction and a client's longest wait, one after the other, on a busy machine.
 const SETTLED_WITHIN: Duration = Duration::from_secs(300);
+
+/// Before it is up it ends by the signal that asks it to stop; if it has ended by itself, that is the supervisor's to judge.
+fn wait_until_up(process: &mut Lethe) {
+    eventually("a process to be up", || (process.is_up() || !process.is_running()).then_some(()));
+}
 
 /// Processes of one kind, and what is done to them.
 struct Mischief<'m> {
@@ -66,8 +71,11 @@ impl<'m> Mischief<'m> {
                 "frozen"
             }
             5 => {
-                self.all.remove(n).terminate_within(Duration::from_secs(60)).assert_done();
-                self.all.insert(n, (self.start)(n));
+                wait_until_up(&mut self.all[n]);
+                if self.all[n].is_running() {
+                    self.all.remove(n).terminate_within(Duration::from_secs(60)).assert_done();
+                    self.all.insert(n, (self.start)(n));
+                }
                 "asked to stop"
             }
             6 | 7 => {
@@ -95,7 +103,8 @@ impl<'m> Mischief<'m> {
     fn end(mut self) {
         self.supervise();
         println!("{}: {}", self.done.len(), self.done.join(", "));
-        for process in self.all.drain(..) {
+        for mut process in self.all.drain(..) {
+            wait_until_up(&mut process);
             process.terminate_within(Duration::from_secs(60)).assert_done();
         }
     }

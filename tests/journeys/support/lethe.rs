@@ -195,6 +195,11 @@ impl Lethe {
         self.process.child().try_wait().expect("it is our child").is_none()
     }
 
+    /// Whether it answers HTTP: from then on it takes signals.
+    pub fn is_up(&self) -> bool {
+        http_get(&self.http, "/healthz").is_ok()
+    }
+
     /// Its process id, e.g. to read `/proc`.
     pub fn id(&mut self) -> u32 {
         self.process.child().id()
