@@ -4,7 +4,8 @@ mod arguments;
 
 use crate::commands::{self, Failure, Load};
 use crate::config::{Config, load};
-use crate::ops::{core_files, log};
+use crate::ops::say::{say_aside, show};
+use crate::ops::{core_files, log, say};
 use arguments::{AuditAction, CertificateAction, Cli, Command, Exported, HoldScope, KeysAction, Limit, TopicsAction};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
@@ -28,15 +29,33 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let private = core_files::forbid();
     // A demo is for people: only what goes wrong is logged.
     // A config that cannot be read is told of by the command that needs it.
-    let format = load(&cli.config, std::env::vars()).map(|config| config.log.format).unwrap_or_default();
-    log::start(if matches!(cli.command, Command::Demo(_)) { "warn" } else { "info" }, format);
+    let config = load(&cli.config, std::env::vars()).ok();
+    let format = config.as_ref().map(|config| config.log.format).unwrap_or_default();
+    let is_job = matches!(cli.command, Command::Run(_) | Command::Retain(_) | Command::Aggregate(_) | Command::Sessions(_));
+    // What a client heard in between is for those who watch a job: who gave a command is told how it ended.
+    let what = match cli.command {
+        Command::Demo(_) => "warn",
+        _ if is_job => "info",
+        _ => "info,lethe::kafka::client=error",
+    };
+    log::start(what, format);
     if let Err(fault) = private {
         tracing::warn!("{fault}");
     }
     match call(cli) {
-        Ok(()) => 0,
+        Ok(()) => match say::lost() {
+            None => 0,
+            Some(cause) => {
+                say_aside!("lethe: standard output cannot be written: {cause}");
+                1
+            }
+        },
         Err(failure) => {
-            eprintln!("lethe: {failure}");
+            let failure = match &config {
+                Some(config) if !is_job => failure.explained(config),
+                _ => failure,
+            };
+            say_aside!("lethe: {failure}");
             failure.exit_code()
         }
     }
@@ -82,7 +101,9 @@ fn call(cli: Cli) -> Result<(), Failure> {
             }
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "lethe", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "lethe", &mut script);
+            show!("{}", String::from_utf8_lossy(&script));
             Ok(())
         }
         Command::Demo(d) => commands::demo::demo(&cli.config, d.kafka),

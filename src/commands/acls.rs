@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::config::roles::Role;
 use crate::model::access::{Grant, Resource};
 use crate::model::tenant::TenantId;
+use crate::ops::say::say;
 
 /// Which roles, and how the commands look.
 pub struct Wish {
@@ -28,9 +29,9 @@ pub fn acls(config: &Config, wish: &Wish) -> Result<(), Failure> {
         ));
     }
     for role in roles {
-        println!("# {}: {}", role.user(), role.what());
+        say!("# {}: {}", role.user(), role.what());
         for grant in config.grants(&role) {
-            println!("{}", line(&wish.command, &config.kafka.bootstrap_servers, &role.user(), &grant));
+            say!("{}", line(&wish.command, &config.kafka.bootstrap_servers, &role.user(), &grant));
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! `lethe generate`: synthetic events from a seed, to a file or to a tenant's raw topic, and what must become of them.
 
 use super::Failure;
+use super::progress::Progress;
 use crate::config::Config;
 use crate::generator::{Expectation, Generated, Generator};
 use crate::kafka::produce::PlainProducer;
@@ -9,15 +10,11 @@ use crate::model::category::Category;
 use crate::model::field::Field;
 use crate::model::tenant::TenantId;
 use crate::ops::clock;
+use crate::ops::say::{say_aside, show};
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// How often progress is shown.
-const PROGRESS_EVERY: Duration = Duration::from_millis(250);
-/// Rows between two looks at the clock.
-const LOOK_EVERY: u64 = 4_096;
 
 /// What is made.
 pub struct Wish {
@@ -84,17 +81,21 @@ pub fn to_file(wish: &Wish, path: &Path) -> Result<(), Failure> {
         if to_stdout { Box::new(std::io::stdout().lock()) } else { Box::new(std::fs::File::create(path).map_err(fail)?) };
     let mut sink = std::io::BufWriter::with_capacity(1 << 20, sink);
     let start = Instant::now();
-    let expected = each(wish, |_, payload| {
+    let made = each(wish, |_, payload| {
         payload.push(b'\n');
-        sink.write_all(payload).map_err(fail)
-    })?;
-    sink.flush().map_err(fail)?;
+        sink.write_all(payload)
+    });
+    let expected = match made.and_then(|expected| sink.flush().map(|()| expected)) {
+        // A reader that has had enough, such as `head`.
+        Err(e) if to_stdout && e.kind() == ErrorKind::BrokenPipe => return Ok(()),
+        made => made.map_err(fail)?,
+    };
     drop(sink);
     let place = path.display().to_string();
     if to_stdout {
-        eprint!("{}", summary(&expected, "standard output", start))
+        say_aside!("{}", summary(&expected, "standard output", start).trim_end())
     } else {
-        print!("{}", summary(&expected, &place, start))
+        show!("{}", summary(&expected, &place, start))
     }
     Ok(())
 }
@@ -114,36 +115,29 @@ pub fn to_topic(config: &Config, wish: &Wish) -> Result<(), Failure> {
     }
     let start = Instant::now();
     let expected = produce(config, wish, &topic)?;
-    print!("{}", summary(&expected, &format!("topic {topic}"), start));
+    show!("{}", summary(&expected, &format!("topic {topic}"), start));
     Ok(())
 }
 
 /// Produces events to a topic, and waits until the brokers have them. Errors: as [`PlainProducer`].
 pub fn produce(config: &Config, wish: &Wish, topic: &str) -> Result<Expected, Failure> {
     let producer = PlainProducer::connect(&config.kafka, topic)?;
-    let expected = each(wish, |row, payload| Ok(producer.send(row.key.as_bytes(), payload)?))?;
+    let expected = each(wish, |row, payload| Ok::<(), Failure>(producer.send(row.key.as_bytes(), payload)?))?;
     let delivered = producer.finish()?;
     if delivered == expected.rows { Ok(expected) } else { Err(Failure::Failed(format!("{delivered} of {} events arrived", expected.rows))) }
 }
 
 /// Makes the events one by one, showing progress on a terminal.
-fn each(wish: &Wish, mut take: impl FnMut(&Generated, &mut Vec<u8>) -> Result<(), Failure>) -> Result<Expected, Failure> {
+fn each<E>(wish: &Wish, mut take: impl FnMut(&Generated, &mut Vec<u8>) -> Result<(), E>) -> Result<Expected, E> {
     let generator = Generator::new(wish.seed, wish.tenant.as_str(), clock::now_ms());
     let (mut expected, mut payload) = (Expected::default(), Vec::with_capacity(4_096));
-    let (start, mut shown) = (Instant::now(), None);
-    let on_terminal = std::io::stderr().is_terminal();
+    let mut progress = Progress::begin(wish.events, "events");
     for i in 0..wish.events {
         payload.clear();
         let row = generator.generate(i, &mut payload);
         expected.add(&row, payload.len());
         take(&row, &mut payload)?;
-        if on_terminal && i % LOOK_EVERY == 0 && shown.unwrap_or(start).elapsed() >= PROGRESS_EVERY {
-            eprint!("\r{} of {} events, {}/s ", grouped(i), grouped(wish.events), grouped(rate(i, start.elapsed())));
-            shown = Some(Instant::now());
-        }
-    }
-    if shown.is_some() {
-        eprint!("\r\x1b[K");
+        progress.step();
     }
     Ok(expected)
 }
@@ -203,7 +197,7 @@ mod tests {
         let expected = each(&wish(5_000), |_, payload| {
             lines += 1;
             assert!(!payload.contains(&b'\n'));
-            Ok(())
+            Ok::<(), Failure>(())
         });
         let expected = expected.unwrap();
         assert_eq!((lines, expected.rows), (5_000, 5_000));

@@ -8,6 +8,7 @@ use crate::lifecycle::signed;
 use crate::model::category::Category;
 use crate::model::tenant::TenantId;
 use crate::model::time::SECOND_MS;
+use crate::ops::say::say;
 use crate::ops::{clock, keys, keys_signing};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 pub fn new(config: &Config, tenant: &TenantId) -> Result<(), Failure> {
     configured(config, tenant)?;
     let epoch = keys::add(&config.keys.file, tenant, clock::now_ms(), true)?;
-    println!("tenant {tenant}: epoch {} in {}", epoch.0, config.keys.file.display());
+    say!("tenant {tenant}: epoch {} in {}", epoch.0, config.keys.file.display());
     signing_key(config)
 }
 
@@ -25,7 +26,7 @@ fn signing_key(config: &Config) -> Result<(), Failure> {
     let key = keys_signing::random()?;
     let (private_pem, public_pem) = (signed::private_pem(&key), signed::public_pem(&key.verifying_key()));
     if keys_signing::write_if_absent(path, &public, &private_pem, &public_pem)? {
-        println!("signing key in {}, its public half in {}", path.display(), public.display());
+        say!("signing key in {}, its public half in {}", path.display(), public.display());
     }
     Ok(())
 }
@@ -39,7 +40,7 @@ pub fn rotate(config: &Config, tenant: &TenantId) -> Result<(), Failure> {
     configured(config, tenant)?;
     let from_ms = clock::now_ms() + IN_FORCE_AFTER_MS;
     let epoch = keys::add(&config.keys.file, tenant, from_ms, false)?;
-    println!(
+    say!(
         "tenant {tenant}: epoch {} in {}, in force a minute from now; a `lethe run` takes it up by itself, and needs it by then: copy the file to all",
         epoch.0,
         config.keys.file.display()
@@ -66,7 +67,7 @@ pub fn destroy(config: &Config, tenant: &TenantId) -> Result<(), Failure> {
         }
     }
     let wiped = keys::destroy(&config.keys.file, tenant)?;
-    println!("tenant {tenant}: {wiped} keys destroyed in {}", config.keys.file.display());
+    say!("tenant {tenant}: {wiped} keys destroyed in {}", config.keys.file.display());
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use crate::kafka::whole::{Isolation, WholeReader};
 use crate::model::directive::{PSEUDONYMS_MAX, Pseudonyms};
 use crate::model::header::Header;
 use crate::model::tenant::TenantId;
+use crate::ops::say::say;
 use std::collections::BTreeSet;
 
 /// Adds every identifier that stands in one record with a named one. One step, not more: what two people share would lead on to strangers.
@@ -36,7 +37,7 @@ pub(super) fn extend(config: &Config, tenant: &TenantId, pseudonyms: &mut Pseudo
     if all.len() > PSEUDONYMS_MAX {
         return Err(Failure::Usage(format!("{} linked pseudonyms are more than one request takes ({PSEUDONYMS_MAX})", all.len())));
     }
-    println!("{} other identifiers occurred in the same records", all.len() - named.len());
+    say!("{} other identifiers occurred in the same records", all.len() - named.len());
     pseudonyms.0 = all.into_iter().collect();
     Ok(())
 }

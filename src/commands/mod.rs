@@ -12,6 +12,7 @@ pub mod keys;
 mod linked;
 pub mod orders;
 mod process;
+mod progress;
 pub mod proof;
 pub mod retain;
 pub mod rights;
@@ -26,8 +27,13 @@ mod watch;
 
 pub use process::Load;
 
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
 use crate::kafka::client::Fault;
+use crate::kafka::topics::Admin;
+use std::time::Duration;
+
+/// How long brokers may take to answer when a failure is explained.
+const EXPLAINED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why a command ended badly: its text is one line, its kind the exit code.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +44,9 @@ pub enum Failure {
     /// Something else failed. Exit code 1.
     #[error("{0}")]
     Failed(String),
+    /// Something that was asked of the brokers failed. Exit code 1.
+    #[error("{0}")]
+    Brokers(String),
 }
 
 impl Failure {
@@ -46,8 +55,16 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Usage(_) => 2,
-            Failure::Failed(_) => 1,
+            Failure::Failed(_) | Failure::Brokers(_) => 1,
         }
+    }
+
+    /// The same, or that no broker answers, where that is why: a question that was given up tells of its own end alone.
+    #[must_use]
+    pub fn explained(self, config: &Config) -> Self {
+        let Failure::Brokers(told) = self else { return self };
+        let asked = Admin::connect(&config.kafka).and_then(|admin| admin.with_patience(EXPLAINED_WITHIN).partitions());
+        Failure::Brokers(asked.err().map_or(told, |fault| fault.to_string()))
     }
 }
 
@@ -71,7 +88,7 @@ impl From<crate::ops::keys_signing::SigningFault> for Failure {
 
 impl From<Fault> for Failure {
     fn from(e: Fault) -> Self {
-        Failure::Failed(e.to_string())
+        Failure::Brokers(e.to_string())
     }
 }
 

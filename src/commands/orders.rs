@@ -11,6 +11,7 @@ use crate::kafka::topics::Admin;
 use crate::lifecycle::termination::{LONGEST_MS, SHORTEST_MS, Termination};
 use crate::model::directive::{ALL_TENANTS, Directive, InForce, Order};
 use crate::model::tenant::TenantId;
+use crate::ops::say::say;
 use crate::ops::{clock, keys};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ pub fn pause(config: &Config, tenant: Option<&TenantId>, paused: bool) -> Result
         for t in config.tenant.iter().filter(|t| !paused && tenant.is_none_or(|only| *only == t.id)) {
             if in_force.is_paused(t.id.as_str()) {
                 let rest = if tenant.is_some() { "everybody is paused; see `lethe resume --all`" } else { "it was paused by its own name" };
-                println!("tenant {} stays paused: {rest}", t.id);
+                say!("tenant {} stays paused: {rest}", t.id);
             }
         }
     })
@@ -38,8 +39,8 @@ pub fn rate_limit(config: &Config, tenant: Option<&TenantId>, events_per_second:
         for t in config.tenant.iter().filter(|t| tenant.is_none_or(|only| *only == t.id)) {
             match in_force.rate_limit(t.id.as_str()) {
                 now if now == events_per_second => {}
-                Some(now) => println!("tenant {} stays limited to {now} events per second by another order", t.id),
-                None => println!("tenant {} is not limited", t.id),
+                Some(now) => say!("tenant {} stays limited to {now} events per second by another order", t.id),
+                None => say!("tenant {} is not limited", t.id),
             }
         }
     })
@@ -64,8 +65,8 @@ pub fn terminate(config: &Config, tenant: &TenantId, deadline: &str) -> Result<(
     let before = known.all().filter(|s| s.directive.tenant == tenant.as_str()).find_map(|s| Some((s, Termination::of(s)?)));
     match before {
         Some((standing, termination)) if termination.deadline_ms <= deadline_ms => {
-            println!("tenant {tenant} was terminated before");
-            println!("request {}", standing.directive.id);
+            say!("tenant {tenant} was terminated before");
+            say!("request {}", standing.directive.id);
             Ok(())
         }
         Some((standing, _)) => {
@@ -104,7 +105,7 @@ fn give_as(id: String, config: &Config, tenant: Option<&TenantId>, order: Order,
     reader.catch_up(&mut in_force)?;
     tell(&in_force);
     let passed = wait_for_barrier(config, tenant, offset);
-    println!("request {id}");
+    say!("request {id}");
     passed
 }
 

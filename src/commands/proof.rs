@@ -9,6 +9,7 @@ use crate::lifecycle::certificate::{check, text};
 use crate::lifecycle::request::{Request, Requests};
 use crate::lifecycle::signed::read_public;
 use crate::ops::keys_signing;
+use crate::ops::say::{say, show};
 use ed25519_dalek::VerifyingKey;
 use serde_json::Value;
 use std::io::Read;
@@ -47,9 +48,9 @@ pub fn show_certificate(config: &Config, request: &str, readable: bool) -> Resul
     if readable {
         let certificate =
             serde_json::from_value(certificate.clone()).map_err(|_| Failure::Failed("the certificate cannot be read".into()))?;
-        print!("{}", text(&certificate));
+        show!("{}", text(&certificate));
     } else {
-        println!("{}", pretty(certificate)?);
+        say!("{}", pretty(certificate)?);
     }
     Ok(())
 }
@@ -65,7 +66,7 @@ pub fn verify_certificate(file: &Path, public_key: &Path) -> Result<(), Failure>
     };
     read.map_err(|e| Failure::Usage(format!("{}: cannot be read: {e}", file.display())))?;
     let certificate = check(&bytes, &key).map_err(|e| Failure::Failed(format!("{} {e}", file.display())))?;
-    println!("the certificate of request {} of tenant {} holds", certificate.request, certificate.tenant);
+    say!("the certificate of request {} of tenant {} holds", certificate.request, certificate.tenant);
     Ok(())
 }
 
@@ -77,7 +78,7 @@ pub fn verify_audit(config: &Config, expect: Option<&Path>, json: bool) -> Resul
     read_audit(config, |offset, chain, value| audit.take(offset, chain, value))?;
     let report = audit.finish();
     if json {
-        println!("{}", pretty(&serde_json::to_value(&report).unwrap_or_default())?);
+        say!("{}", pretty(&serde_json::to_value(&report).unwrap_or_default())?);
     } else {
         print_report(&report);
     }
@@ -87,9 +88,9 @@ pub fn verify_audit(config: &Config, expect: Option<&Path>, json: bool) -> Resul
 fn print_report(report: &Report) {
     for f in &report.faults {
         let place = if f.offset < 0 { String::new() } else { format!("offset {}, chain {:?}, number {}: ", f.offset, f.chain, f.n) };
-        println!("{place}{}", f.fault);
+        say!("{place}{}", f.fault);
     }
-    println!("{} entries, {} checkpoints, {} entries after the newest", report.entries, report.checkpoints, report.after_last_checkpoint);
+    say!("{} entries, {} checkpoints, {} entries after the newest", report.entries, report.checkpoints, report.after_last_checkpoint);
 }
 
 /// A checkpoint, or a report of `--json` that holds one.

@@ -12,6 +12,7 @@ use crate::model::directive::{Directive, InForce, Order, Pseudonyms, Standing};
 use crate::model::pseudonym;
 use crate::model::tenant::TenantId;
 use crate::model::time::parse_rfc3339;
+use crate::ops::say::say;
 use crate::ops::{clock, keys};
 use std::sync::Arc;
 
@@ -46,8 +47,8 @@ pub fn erase(config: &Config, tenant: &TenantId, given: &Given, linked: bool) ->
     let commitments = pseudonyms.0.iter().map(|(epoch, p)| commitment(&salt, &pseudonym::text(*epoch, *p))).collect();
     let directive = Directive { commitments, ..new(tenant, identifiers::actor(&keys), Order::Erase { pseudonyms })? };
     give(config, &directive)?;
-    println!("salt {salt} (keep it: it opens the commitments of the certificate, and stands nowhere else)");
-    println!("request {}", directive.id);
+    say!("salt {salt} (keep it: it opens the commitments of the certificate, and stands nowhere else)");
+    say!("request {}", directive.id);
     Ok(())
 }
 
@@ -83,7 +84,7 @@ fn lift_restrictions(config: &Config, tenant: &TenantId, lifted: &Pseudonyms) ->
     let (offset, id) =
         last.ok_or_else(|| Failure::Failed("no restriction of these identifiers is in force: there is nothing to lift".into()))?;
     let passed = wait_for_barrier(config, Some(tenant), offset);
-    println!("request {id}");
+    say!("request {id}");
     passed
 }
 
@@ -143,16 +144,16 @@ pub fn release(config: &Config, request: &str) -> Result<(), Failure> {
         return Err(Failure::Failed(format!("request {request} is no hold, but {}", standing.directive.order.kind())));
     };
     if *released {
-        println!("the hold was released before");
+        say!("the hold was released before");
     } else {
         if *until_ms > clock::now_ms() {
-            println!("the hold is released before its minimum end");
+            say!("the hold is released before its minimum end");
         }
         *released = true;
         directive.issued_at_ms = later(standing.directive.issued_at_ms);
         give(config, &directive)?;
     }
-    println!("request {request}");
+    say!("request {request}");
     Ok(())
 }
 
@@ -177,7 +178,7 @@ fn new(tenant: &TenantId, actor: String, order: Order) -> Result<Directive, Fail
 fn order(config: &Config, tenant: &TenantId, actor: String, order: Order) -> Result<(), Failure> {
     let directive = new(tenant, actor, order)?;
     give(config, &directive)?;
-    println!("request {}", directive.id);
+    say!("request {}", directive.id);
     Ok(())
 }
 

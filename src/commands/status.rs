@@ -17,6 +17,7 @@ use crate::lifecycle::request::{Request, Requests, State};
 use crate::model::directive::{ALL_TENANTS, Order};
 use crate::model::tenant::TenantId;
 use crate::ops::clock;
+use crate::ops::say::say;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -71,11 +72,12 @@ pub fn status(config: &Config, tenant: Option<&TenantId>, json: bool) -> Result<
     }
     let governed: Vec<Governed> = governed.into_iter().filter(|g| tenant.is_none_or(|id| g.tenant == id.as_str())).collect();
     let now_ms = clock::now_ms();
+    let topics = survey(config, &governed, now_ms)?;
     let requests = requests(config, tenant).map_err(|failure| tracing::warn!(cause = %failure, "requests are not shown"));
-    let status = Status { now_ms, topics: survey(config, &governed, now_ms)?, requests: requests.ok() };
+    let status = Status { now_ms, topics, requests: requests.ok() };
     if json {
         let text = serde_json::to_string_pretty(&status).map_err(|_| Failure::Failed("the status cannot be written as JSON".into()))?;
-        println!("{text}");
+        say!("{text}");
     } else {
         print_table(&status);
     }
@@ -190,7 +192,7 @@ fn print_table(status: &Status) {
     }
     print_rows(&rows);
     let Some(requests) = status.requests.as_ref().filter(|all| !all.is_empty()) else { return };
-    println!();
+    say!("");
     let mut rows = vec![["request", "tenant", "kind", "state", "given", "deadline"].map(str::to_owned)];
     for r in requests {
         let deadline = r
@@ -208,7 +210,7 @@ fn print_rows<const N: usize>(rows: &[[String; N]]) {
     let widths: Vec<usize> = (0..N).map(width).collect();
     for row in rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        println!("{}", cells.join("  ").trim_end());
+        say!("{}", cells.join("  ").trim_end());
     }
 }
 

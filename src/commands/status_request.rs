@@ -11,6 +11,7 @@ use crate::lifecycle::request::{Request, State};
 use crate::lifecycle::termination::Termination;
 use crate::model::directive::{Order, Standing};
 use crate::ops::clock;
+use crate::ops::say::say;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -67,7 +68,7 @@ pub fn status(config: &Config, id: &str, json: bool) -> Result<(), Failure> {
     };
     let status = describe(config, id, standing, request, passed);
     if json {
-        println!("{}", pretty(&serde_json::to_value(&status).unwrap_or_default())?);
+        say!("{}", pretty(&serde_json::to_value(&status).unwrap_or_default())?);
     } else {
         print_status(&status);
     }
@@ -160,9 +161,9 @@ fn print_status(s: &RequestStatus) {
     let time =
         |ms: Option<i64>| ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map_or_else(|| "-".to_owned(), |t| t.to_string());
     let state = state_text(s.state);
-    println!("request     {}\ntenant      {}\nkind        {}\nstate       {state}", s.request, s.tenant, s.kind);
+    say!("request     {}\ntenant      {}\nkind        {}\nstate       {state}", s.request, s.tenant, s.kind);
     if let Some(why) = s.refused {
-        println!("refused     {why}");
+        say!("refused     {why}");
     }
     for (name, at) in [
         ("received", Some(s.received_ms)),
@@ -173,20 +174,22 @@ fn print_status(s: &RequestStatus) {
         ("bytes gone", s.bytes_gone_ms),
         ("certified", s.certified_ms),
     ] {
-        println!("{name:<11} {}", time(at));
+        say!("{name:<11} {}", time(at));
     }
     if s.kind == "hold" {
-        println!("in force    {}\nuntil       {} at least", if s.in_force { "yes" } else { "not yet" }, time(s.until_ms));
+        say!("in force    {}\nuntil       {} at least", if s.in_force { "yes" } else { "not yet" }, time(s.until_ms));
         return;
     }
-    println!("swept       {} of {} partitions", s.partitions_swept, s.partitions);
-    println!(
+    say!("swept       {} of {} partitions", s.partitions_swept, s.partitions);
+    say!(
         "found       {} erased, {} held, {} other identifiers in the same records",
-        s.found.erased, s.found.held, s.found.other_identifiers
+        s.found.erased,
+        s.found.held,
+        s.found.other_identifiers
     );
     if let (Some(deadline), met) = (s.deadline_ms, s.deadline_will_be_met) {
         let word = met.map_or("open: a hold keeps it", |met| if met { "will be met" } else { "WILL NOT BE MET" });
-        println!("deadline    {}, {word}", time(Some(deadline)));
+        say!("deadline    {}, {word}", time(Some(deadline)));
     }
 }
 

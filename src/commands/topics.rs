@@ -5,6 +5,7 @@ use crate::config::governed::TopicPlan;
 use crate::config::{Config, TenantConfig};
 use crate::kafka::topics::{Admin, Change, Setting, TopicSpec};
 use crate::lifecycle::settings::BrokerTimes;
+use crate::ops::say::{say, say_aside};
 use std::collections::{BTreeSet, HashMap};
 
 /// The command that mends what `retain` refuses.
@@ -26,7 +27,7 @@ pub fn apply(config: &Config, dry_run: bool, missing_only: bool) -> Result<(), F
         ended.iter().flat_map(|t| t.sources().into_iter().chain(t.output_topics().into_iter().map(|(_, name)| name))).collect();
     changes.retain(|c| !matches!(c, Change::Create(spec) if over.contains(&spec.name)));
     let there = specs.len() - over.len() + admin.partitions()?.keys().filter(|topic| over.contains(*topic)).count();
-    ended.iter().for_each(|t| println!("tenant {} is terminated: no topic of it is made", t.id));
+    ended.iter().for_each(|t| say!("tenant {} is terminated: no topic of it is made", t.id));
     if dry_run {
         explain(&plans, &changes);
         return Ok(());
@@ -34,18 +35,18 @@ pub fn apply(config: &Config, dry_run: bool, missing_only: bool) -> Result<(), F
     admin.carry_out(&changes)?;
     for change in &changes {
         match change {
-            Change::Create(spec) => println!("created {} ({} partitions, {} replicas)", spec.name, spec.partitions, spec.replication),
+            Change::Create(spec) => say!("created {} ({} partitions, {} replicas)", spec.name, spec.partitions, spec.replication),
             Change::Alter(topic, wrong) => {
                 for (name, old, new) in wrong {
-                    println!("changed {topic}: {name} {} -> {new}", shown(old));
+                    say!("changed {topic}: {name} {} -> {new}", shown(old));
                 }
             }
         }
     }
     for plan in plans.iter().filter(|p| p.fault.is_some()) {
-        eprintln!("lethe: {}: the window cannot be kept: {}", plan.name, plan.fault.as_deref().unwrap_or_default());
+        say_aside!("lethe: {}: the window cannot be kept: {}", plan.name, plan.fault.as_deref().unwrap_or_default());
     }
-    println!("{there} topics are as they should be, {} of them were changed", changes.len());
+    say!("{there} topics are as they should be, {} of them were made or changed", changes.len());
     Ok(())
 }
 
@@ -67,7 +68,7 @@ fn specs(config: &Config, admin: &Admin, plans: &[TopicPlan]) -> Result<Vec<Topi
     let wanted = config.topics.replication_factor;
     let replication = u16::try_from(admin.brokers()?).unwrap_or(u16::MAX).clamp(1, wanted);
     if replication < wanted {
-        eprintln!(
+        say_aside!(
             "lethe: topics.replication_factor is {wanted} and there are {replication} brokers: new topics get {replication} replicas"
         );
     }
@@ -119,17 +120,17 @@ fn explain(plans: &[TopicPlan], changes: &[Change]) {
             Some(Change::Create(spec)) => format!("would be created: {} partitions, {} replicas", spec.partitions, spec.replication),
             Some(Change::Alter(_, wrong)) => format!("{} settings would be changed", wrong.len()),
         };
-        println!("{} ({}): {verdict}", plan.name, plan.what);
+        say!("{} ({}): {verdict}", plan.name, plan.what);
         for d in &plan.settings {
             let old = match change {
                 Some(Change::Alter(_, wrong)) => wrong.iter().find(|(name, _, _)| name == d.name).map(|(_, old, _)| old),
                 _ => None,
             };
             let now = old.map_or(String::new(), |old| format!(" (now {})", shown(old)));
-            println!("  {} = {}{now}: {}", d.name, d.value, d.reason);
+            say!("  {} = {}{now}: {}", d.name, d.value, d.reason);
         }
         if let Some(fault) = &plan.fault {
-            println!("  the window cannot be kept: {fault}");
+            say!("  the window cannot be kept: {fault}");
         }
     }
 }

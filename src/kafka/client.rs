@@ -4,7 +4,7 @@ use crate::config::kafka::KafkaConfig;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -150,6 +150,22 @@ pub fn refused(what: &str, right: &str, error: &KafkaError) -> Fault {
     }
 }
 
+/// How long an error of one kind is told once: each of a process's clients hears of brokers that are away, several times a second.
+const HEARD_AGAIN: Duration = Duration::from_secs(10);
+
+/// Errors that were told, by code, and when.
+static TOLD: Mutex<BTreeMap<i32, Instant>> = Mutex::new(BTreeMap::new());
+
+/// Whether an error of this kind was told so lately that it need not be told again.
+fn was_told(code: RDKafkaErrorCode, now: Instant) -> bool {
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let lately = told.get(&(code as i32)).is_some_and(|at| now.saturating_duration_since(*at) < HEARD_AGAIN);
+    if !lately {
+        told.insert(code as i32, now);
+    }
+    lately
+}
+
 /// Logs an error that a client heard of outside of any call. A missing right is told by the call that needed it.
 pub fn log_heard(error: &KafkaError) {
     match error.rdkafka_error_code() {
@@ -157,6 +173,7 @@ pub fn log_heard(error: &KafkaError) {
         Some(code) if is_missing_right(code) || code == RDKafkaErrorCode::TopicAuthorizationFailed => {
             tracing::debug!(%error, "kafka client");
         }
+        Some(code) if was_told(code, Instant::now()) => tracing::debug!(%error, "kafka client"),
         _ => tracing::warn!(%error, "kafka client"),
     }
 }
@@ -270,6 +287,14 @@ pub fn producer(config: &KafkaConfig) -> Result<ClientConfig, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_all_clients_hear_is_told_once() {
+        let (code, now) = (RDKafkaErrorCode::Resolve, Instant::now());
+        assert!(!was_told(code, now) && was_told(code, now) && was_told(code, now + HEARD_AGAIN / 2));
+        assert!(!was_told(RDKafkaErrorCode::Fatal, now), "another is told");
+        assert!(!was_told(code, now + HEARD_AGAIN), "and in a while again");
+    }
 
     #[test]
     fn brokers_that_are_away_are_asked_again_and_a_refusal_stops() {

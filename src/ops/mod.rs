@@ -9,3 +9,4 @@ pub mod keys_signing;
 pub mod log;
 pub mod metrics;
 pub mod registry;
+pub mod say;

@@ -39,6 +39,7 @@ mod faults;
 mod files_change;
 mod five_customers;
 mod forwarder_is_refused;
+mod nobody_listens;
 mod one_tenants_topic_fails;
 mod operator_pauses;
 mod other_clients;

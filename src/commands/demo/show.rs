@@ -3,6 +3,7 @@
 use super::find::{Kind, Story};
 use crate::commands::generate::{Expected, grouped, rate};
 use crate::commands::run::Done;
+use crate::ops::say::{say, show};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -48,12 +49,12 @@ impl Screen {
     /// What is about to happen.
     pub fn title(&self, brokers: &str, kafka: bool, events: u64) {
         let what = if kafka { format!("the brokers at {brokers}") } else { "a mock broker in this process".to_string() };
-        println!("{}  {} synthetic events through the job, on {what}\n", self.bold("lethe demo"), grouped(events));
+        say!("{}  {} synthetic events through the job, on {what}\n", self.bold("lethe demo"), grouped(events));
     }
 
     /// Each story, side by side.
     pub fn stories(&self, stories: &[Story]) {
-        stories.iter().for_each(|story| print!("{}", self.story(story)));
+        stories.iter().for_each(|story| show!("{}", self.story(story)));
     }
 
     fn story(&self, story: &Story) -> String {
@@ -103,10 +104,10 @@ impl Screen {
         let t = &done.tally;
         let (gated, quarantined): (u64, u64) = (t.gated.iter().sum(), t.quarantined.iter().sum());
         let sum = t.written + gated + quarantined + t.expired;
-        println!("{}", self.bold("── All rows, each in exactly one outcome"));
+        say!("{}", self.bold("── All rows, each in exactly one outcome"));
         let width = grouped(sum).len();
         let line = |sign: &str, n: u64, what: &str, why: &str| {
-            println!("{}", format!("  {sign} {:>width$}  {what:<13}{}", grouped(n), self.dim(why)).trim_end())
+            say!("{}", format!("  {sign} {:>width$}  {what:<13}{}", grouped(n), self.dim(why)).trim_end())
         };
         line(" ", t.written, "written", "pseudonymised, and sent where consent allows");
         line("+", gated, "gated", "no consent, or nothing that any destination takes");
@@ -119,14 +120,14 @@ impl Screen {
         line("+", t.expired, "expired", &format!("older than may be kept; the generator dated {} back", grouped(expected.expired)));
         let verdict = if sum == expected.rows { "rows in" } else { "rows in, some of them left by an earlier demo" };
         line("=", sum, verdict, "");
-        println!("\n{}", self.bold("── Records, by topic"));
+        say!("\n{}", self.bold("── Records, by topic"));
         for (topic, n) in records {
-            println!("  {:>9}  {topic}", grouped(*n));
+            say!("  {:>9}  {topic}", grouped(*n));
         }
         if let Some((began, ended)) = done.span {
             let time = ended.duration_since(began);
             let speed = grouped(rate(sum, time));
-            println!(
+            say!(
                 "\n  {} rows in {:.2} s: {} rows/s from raw bytes to committed records",
                 grouped(sum),
                 time.as_secs_f64(),
@@ -137,7 +138,7 @@ impl Screen {
 
     /// Where to go from here.
     pub fn next(&self, kafka: bool) {
-        println!("\n{}", self.bold("── Next"));
+        say!("\n{}", self.bold("── Next"));
         let mut lines = vec![
             ("README.md", "what Lethe promises, and how it keeps it"),
             ("config.toml", "every setting, with its default and the reason"),
@@ -146,7 +147,7 @@ impl Screen {
         if !kafka {
             lines.push(("lethe demo --kafka", "the same on a real broker"));
         }
-        lines.into_iter().for_each(|(what, why)| println!("  {what:<20}{}", self.dim(why)));
+        lines.into_iter().for_each(|(what, why)| say!("  {what:<20}{}", self.dim(why)));
     }
 
     fn paint(&self, code: &str, text: &str) -> String {

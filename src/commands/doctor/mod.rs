@@ -9,6 +9,7 @@ use super::{Failure, terminated};
 use crate::config::Config;
 use crate::config::roles::Role;
 use crate::kafka::topics::Admin;
+use crate::ops::say::say;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -83,7 +84,7 @@ pub fn doctor(config: &Config, roles: &[Role], json: bool) -> Result<(), Failure
     let report = Report { verdict, findings };
     if json {
         let text = serde_json::to_string_pretty(&report).map_err(|_| Failure::Failed("the findings cannot be written as JSON".into()))?;
-        println!("{text}");
+        say!("{text}");
     } else {
         print_table(&report);
     }
@@ -101,9 +102,9 @@ fn print_table(report: &Report) {
             Verdict::Warn => "WARN",
             Verdict::Fail => "FAIL",
         };
-        println!("{verdict}  {:<width$}  {}", f.check, f.detail);
+        say!("{verdict}  {:<width$}  {}", f.check, f.detail);
         if !f.mend.is_empty() {
-            println!("      {:<width$}  -> {}", "", f.mend);
+            say!("      {:<width$}  -> {}", "", f.mend);
         }
     }
 }

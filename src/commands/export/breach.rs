@@ -4,11 +4,11 @@
 //! count a key once, and what was deleted since only as far as the brokers still have it; the document says so.
 
 use super::output::write_whole;
-use super::progress::Progress;
 use super::records::{Place, decoder, places, rfc3339};
 use super::tell;
 use crate::commands::Failure;
 use crate::commands::identifiers;
+use crate::commands::progress::Progress;
 use crate::commands::proof::pretty;
 use crate::commands::rights::instant;
 use crate::config::{Config, TenantConfig};
@@ -23,6 +23,7 @@ use crate::lifecycle::newest::Newest;
 use crate::lifecycle::signed::sha256_hex;
 use crate::model::pseudonym::Epoch;
 use crate::model::tenant::TenantId;
+use crate::ops::say::{say, show};
 use crate::ops::{clock, keys};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -146,7 +147,7 @@ pub fn breach_scope(config: &Config, tenant: Option<&TenantId>, from: &str, to: 
         peek: Peek::connect(&config.kafka)?,
         partitions: Admin::connect(&config.kafka)?.partitions()?,
         decoder: decoder()?,
-        progress: Progress::begin(0),
+        progress: Progress::begin(0, "records"),
         from_ms,
         to_ms,
     };
@@ -175,10 +176,10 @@ pub fn breach_scope(config: &Config, tenant: Option<&TenantId>, from: &str, to: 
     };
     tell(config, &scope.by, tenant.map_or("", TenantId::as_str), &scope.request, &what)?;
     match output {
-        None => print!("{text}"),
+        None => show!("{text}"),
         Some(path) => {
             write_whole(path, &text)?;
-            println!("request {}", scope.request);
+            say!("request {}", scope.request);
         }
     }
     Ok(())

@@ -3,7 +3,6 @@
 mod breach;
 mod output;
 mod processing;
-mod progress;
 mod records;
 
 pub use breach::breach_scope;

@@ -7,6 +7,7 @@ use crate::commands::proof::pretty;
 use crate::config::Config;
 use crate::model::tenant::TenantId;
 use crate::ops::clock;
+use crate::ops::say::show;
 use std::path::Path;
 
 /// Writes the records of processing, of one tenant or of all. Errors: the config cannot be kept; the file cannot be written.
@@ -20,7 +21,7 @@ pub fn records_of_processing(config: &Config, tenant: Option<&TenantId>, json: b
     match output {
         Some(path) => write_whole(path, &text),
         None => {
-            print!("{text}");
+            show!("{text}");
             Ok(())
         }
     }

@@ -6,10 +6,10 @@
 //! What is erased or expires while the export is under way may be missing from it; what comes while it is under way is never in it.
 
 use super::output::{Output, cannot_write, write_whole};
-use super::progress::Progress;
 use super::tell;
 use crate::commands::Failure;
 use crate::commands::identifiers::{self, Given};
+use crate::commands::progress::Progress;
 use crate::commands::proof::pretty;
 use crate::commands::rights::look;
 use crate::config::Config;
@@ -25,6 +25,7 @@ use crate::model::directive::Order;
 use crate::model::header::Header;
 use crate::model::pseudonym::{Epoch, Pseudonym};
 use crate::model::tenant::TenantId;
+use crate::ops::say::{say, say_aside};
 use crate::ops::{clock, keys};
 use crate::transform::avro::single_object_prefix;
 use rayon::prelude::*;
@@ -138,17 +139,17 @@ fn hand_over(manifest: &Manifest, path: Option<&Path>) -> Result<(), Failure> {
     let value = serde_json::to_value(manifest).unwrap_or_default();
     let undecoded: u64 = manifest.topics.iter().map(|t| t.undecoded).sum();
     if undecoded > 0 {
-        eprintln!("{undecoded} records are of another schema: they are in the output as base64");
+        say_aside!("{undecoded} records are of another schema: they are in the output as base64");
     }
     let Some(path) = path else {
-        eprintln!("{value}");
+        say_aside!("{value}");
         return Ok(());
     };
     let mut name = path.as_os_str().to_owned();
     name.push(".manifest.json");
     write_whole(Path::new(&name), &(pretty(&value)? + "\n"))?;
-    println!("{} records in {}, manifest in {}", manifest.records, path.display(), Path::new(&name).display());
-    println!("request {}", manifest.request.id);
+    say!("{} records in {}, manifest in {}", manifest.records, path.display(), Path::new(&name).display());
+    say!("request {}", manifest.request.id);
     Ok(())
 }
 
@@ -274,7 +275,7 @@ impl<'e> Reading<'e> {
             decoder,
             people,
             sink,
-            progress: Progress::begin(2 * all.unsigned_abs()),
+            progress: Progress::begin(2 * all.unsigned_abs(), "records"),
             read: 0,
             undecoded: 0,
         })
@@ -381,7 +382,10 @@ fn put(sink: &mut Sink, decoder: &Decoder, place: &Place, batch: &[Owned]) -> Re
         Sink::Csv(writer) => {
             let rows: Vec<(Vec<String>, bool)> = batch.par_iter().map(|r| decoder.row(&r.lend(place))).collect();
             for (row, is_whole) in rows {
-                writer.write_record(&row).map_err(|_| failed(&"the disk or the pipe took no more"))?;
+                writer.write_record(&row).map_err(|e| match e.kind() {
+                    csv::ErrorKind::Io(e) => failed(e),
+                    _ => failed(&"a row that is no row"),
+                })?;
                 undecoded += u64::from(!is_whole);
             }
         }

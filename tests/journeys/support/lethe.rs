@@ -21,6 +21,7 @@ pub struct Invocation {
     http: String,
     input: Vec<u8>,
     fault: Option<String>,
+    elsewhere: [Option<Stdio>; 2],
 }
 
 /// A call under way; killed when dropped.
@@ -66,7 +67,15 @@ impl Invocation {
             command.env_remove(variable);
         }
         let file = |suffix: &str| home.join(format!("{name}.{suffix}"));
-        Self { command, stdout: file("stdout"), stderr: file("stderr"), http: String::new(), input: Vec::new(), fault: None }
+        Self {
+            command,
+            stdout: file("stdout"),
+            stderr: file("stderr"),
+            http: String::new(),
+            input: Vec::new(),
+            fault: None,
+            elsewhere: [None, None],
+        }
     }
 
     /// The config file that was written for it.
@@ -101,6 +110,18 @@ impl Invocation {
         self
     }
 
+    /// Lets its standard output go elsewhere than into the journey's files.
+    pub fn stdout_to(mut self, to: impl Into<Stdio>) -> Self {
+        self.elsewhere[0] = Some(to.into());
+        self
+    }
+
+    /// The same for its standard error.
+    pub fn stderr_to(mut self, to: impl Into<Stdio>) -> Self {
+        self.elsewhere[1] = Some(to.into());
+        self
+    }
+
     /// Lets a process of the journeys' own binary do it, whose steps are within reach: see [`crate::faults::armed`].
     pub fn faulty(mut self, fault: &str) -> Self {
         self.fault = Some(fault.to_owned());
@@ -129,8 +150,10 @@ impl Invocation {
     #[track_caller]
     pub fn start(self) -> Lethe {
         let mut this = self.armed();
-        let create = |path: &Path| File::create(path).expect("the journey's directory is writable");
-        this.command.stdin(Stdio::piped()).stdout(create(&this.stdout)).stderr(create(&this.stderr));
+        let create = |path: &Path| Stdio::from(File::create(path).expect("the journey's directory is writable"));
+        let [stdout, stderr] = std::mem::take(&mut this.elsewhere);
+        this.command.stdin(Stdio::piped());
+        this.command.stdout(stdout.unwrap_or_else(|| create(&this.stdout))).stderr(stderr.unwrap_or_else(|| create(&this.stderr)));
         let mut process = Kept::spawn(&mut this.command).expect("the binary was built");
         let mut pipe = process.child().stdin.take().expect("piped above");
         let _ = pipe.write_all(&this.input); // it may end without reading

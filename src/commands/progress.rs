@@ -1,4 +1,4 @@
-//! A bar on the terminal while an export is read; where standard error is no terminal, nothing.
+//! A bar on the terminal while much is read or made; where standard error is no terminal, nothing.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -12,11 +12,13 @@ pub(super) struct Progress {
 const STEP: u64 = 1_000;
 
 impl Progress {
-    /// Begins. `records`: how many are to be read, as far as offsets tell.
-    pub(super) fn begin(records: u64) -> Self {
+    /// Begins. `total`: how many are to be done, as far as it is known; `what`: of what.
+    pub(super) fn begin(total: u64, what: &str) -> Self {
         // Draws to standard error, and not at all where that is no terminal.
-        let bar = ProgressBar::new(records);
-        if let Ok(style) = ProgressStyle::with_template("{msg:20} {wide_bar} {human_pos}/{human_len} records, {per_sec}, {eta} left") {
+        let bar = ProgressBar::new(total);
+        if let Ok(style) =
+            ProgressStyle::with_template(&format!("{{msg}} {{wide_bar}} {{human_pos}}/{{human_len}} {what}, {{per_sec}}, {{eta}} left"))
+        {
             bar.set_style(style);
         }
         Progress { bar, waiting: 0 }
