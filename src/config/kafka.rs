@@ -80,7 +80,7 @@ impl KafkaConfig {
         if self
             .bootstrap_servers
             .split(',')
-            .any(|s| s.trim().rsplit_once(':').is_none_or(|(h, p)| h.is_empty() || p.parse::<u16>().is_err()))
+            .any(|s| s.trim().rsplit_once(':').is_none_or(|(h, p)| h.is_empty() || h.contains(['@', ' ']) || p.parse::<u16>().is_err()))
         {
             faults.push("kafka.bootstrap_servers: must be host:port, separated by commas".into());
         }

@@ -111,9 +111,22 @@ fn unquoted(message: &str) -> String {
             Some((name, _)) => format!("unknown field `{name}`, expected {expected}"),
             None => format!("unknown field, expected {expected}"),
         },
-        None if ["invalid ", "unknown "].iter().any(|quotes| message.starts_with(quotes)) => format!("must be {expected}"),
+        None if ["invalid ", "unknown "].iter().any(|quotes| message.starts_with(quotes)) => format!("must be {}", in_words(expected)),
         // What is missing, and our own words.
         None => message,
+    }
+}
+
+/// A parser's name of a type, as people say it.
+fn in_words(expected: &str) -> String {
+    match expected {
+        "u8" => format!("a whole number from 0 to {}", u8::MAX),
+        "u16" => format!("a whole number from 0 to {}", u16::MAX),
+        "u32" => format!("a whole number from 0 to {}", u32::MAX),
+        "u64" | "usize" => "a whole number from 0".into(),
+        "i8" | "i16" | "i32" | "i64" => "a whole number".into(),
+        "f32" | "f64" => "a number".into(),
+        other => other.into(),
     }
 }
 
@@ -176,7 +189,7 @@ mod tests {
         assert!(fault.starts_with("line 1"), "{fault}");
         let fault = parse("[[tenant]]\nid = 'a'\nprofile = 'x'\n", env(&[])).unwrap_err();
         assert!(fault.starts_with("tenant[0].profile: must be one of") && fault.contains("web_analytics"), "{fault}");
-        assert!(parse("[run]\nworkers = 'many'", env(&[])).unwrap_err().starts_with("run.workers: must be "));
+        assert_eq!(parse("[run]\nworkers = 'many'", env(&[])).unwrap_err(), "run.workers: must be a whole number from 0 to 65535");
     }
 
     /// No value here is a name or a number that any message says of itself.

@@ -18,6 +18,7 @@ fn wrong_fields() -> Vec<(&'static str, Value, &'static str)> {
     let text = |t: &str| Value::from(t);
     vec![
         ("kafka.bootstrap_servers", text("nonsense"), "kafka.bootstrap_servers"),
+        ("kafka.bootstrap_servers", text("user:secret@localhost:9092"), "kafka.bootstrap_servers"),
         ("kafka.security_protocol", text("tls"), "kafka.security_protocol"),
         ("kafka.sasl_mechanism", Value::from(1), "kafka.sasl_mechanism"),
         ("kafka.sasl_username", Value::from(1), "kafka.sasl_username"),
@@ -48,6 +49,13 @@ fn wrong_fields() -> Vec<(&'static str, Value, &'static str)> {
         ("run.future_tolerance", text("2d"), "run.future_tolerance"),
         ("retain.group", text(""), "retain.group"),
         ("retain.testing", text("yes"), "retain.testing"),
+        ("retain.erasure_deadline", text("28 weeks"), "retain.erasure_deadline"),
+        ("aggregate.k", Value::from(1), "aggregate.k"),
+        ("aggregate.groups", text("many"), "aggregate.groups: must be a whole number"),
+        ("sessions.gap", text("30"), "sessions.gap"),
+        ("sessions.lateness", text("8d"), "sessions.lateness"),
+        ("log.format", text("xml"), "log.format"),
+        ("admin.tls_key", text("/no/such/file.pem"), "admin.tls_certificate"),
         ("keys.file", text("/no/such/keyring.toml"), "/no/such/keyring.toml"),
         ("keys.signing_file", Value::from(1), "keys.signing_file"),
         ("geoip.file", text("/no/such/file.mmdb"), "geoip.file"),
@@ -144,6 +152,25 @@ fn a_wrong_address_is_told_soon() {
     let took = begun.elapsed();
     println!("a wrong address took {took:?}");
     assert!(took < Duration::from_secs(20), "{took:?}");
+    // So do people's commands, however each of them asks.
+    let (config, tenant) = (&config, scene.tenant());
+    std::thread::scope(|together| {
+        for arguments in [
+            &["status"][..],
+            &["status", "--request", "r"],
+            &["pause", "--tenant", tenant],
+            &["erase", "--tenant", tenant, "--external-id", "u1"],
+            &["release", "--request", "r"],
+            &["export", "--breach-scope", "--from", "2026-01-01", "--to", "2026-02-01"],
+            &["audit", "verify"],
+            &["topics", "apply"],
+        ] {
+            let call = scene.journey.lethe(config).args(arguments);
+            together.spawn(move || {
+                call.finish().assert_refused(1, "no broker answers");
+            });
+        }
+    });
 }
 
 #[test]
