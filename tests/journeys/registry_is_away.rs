@@ -258,4 +258,21 @@ fn a_refused_schema_stops_its_tenant_alone_and_others_clients_read_ours() {
             assert_eq!(records.len(), before + 50);
         }
     }
+    exports_what_others_read(&scene, &config, &acme, &read);
+}
+
+/// An export of records in the wire format holds what the other client read of them, whole.
+fn exports_what_others_read(scene: &Scene, config: &TestConfig, tenant: &str, read: &serde_json::Value) {
+    scene.journey.create_topic(&format!("{}.audit", scene.journey.namespace()), 1, &[]);
+    let exported = scene.journey.lethe(config).args(["export", "--tenant", tenant, "--format", "jsonl"]).finish();
+    let lines: Vec<serde_json::Value> = exported.assert_done().stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().all(|line| line.get("undecoded").is_none()), "a record is not decoded");
+    for (topic, records) in read.as_object().unwrap() {
+        let id = |r: &serde_json::Value| r.get("event_id").or_else(|| r.get("session_id")).unwrap().as_str().unwrap().to_owned();
+        let mut theirs: Vec<String> = records.as_array().unwrap().iter().map(id).collect();
+        let mut ours: Vec<String> = lines.iter().filter(|l| l["topic"] == topic.as_str()).map(|l| id(&l["record"])).collect();
+        theirs.sort();
+        ours.sort();
+        assert_eq!(ours, theirs, "{topic}");
+    }
 }
