@@ -253,7 +253,7 @@ pub fn aggregate_at_random(ground: &Ground, moments: &mut Moments) -> Shown {
     let stored_ms = start_ms + counts::LATENESS_MS;
     let all: Vec<Vec<counts::Event>> = (0..tenants.len() as u64).map(|n| counts::events(start_ms, n + 3)).collect();
     let rounds = rounds(ground) as usize;
-    let start = |n: usize| journey.lethe(&config).env("LETHE_AGGREGATE__INSTANCE", ["a", "b"][n]).args(["aggregate"]).start();
+    let start = |_| journey.lethe(&config).args(["aggregate"]).start();
     let mut mischief = Mischief::new(ground, moments, 2, start);
     for round in 0..rounds {
         for (tenant, events) in tenants.iter().zip(&all) {
