@@ -72,8 +72,12 @@ fn rights(c: &Customer<'_>) {
     let incident = std::fs::read_to_string(c.journey.home().join("incident")).unwrap();
     c.call(&["release", "--request", &incident]);
     eventually("the address of the incident to go", || c.records("network").is_empty().then_some(()));
-    let entries = kafka::read_committed(c.journey.bootstrap(), &format!("{}.audit", c.journey.namespace()));
-    let told = entries.iter().map(kafka::Record::json).filter(|e| e["requests"] == json!([incident]) && e["incident"] == true).count();
+    let of_incident = || {
+        let entries = kafka::read_committed(c.journey.bootstrap(), &format!("{}.audit", c.journey.namespace()));
+        entries.iter().map(kafka::Record::json).filter(|e| e["requests"] == json!([incident]) && e["incident"] == true).count()
+    };
+    // Its end is told once the requests' turn has come, which need not be when the address goes.
+    let told = eventually("the incident's end in the audit", || Some(of_incident()).filter(|told| *told >= 2));
     c.promise("the incident's hold, and its end, stand in the audit by their kind", told == 2);
     let topics: Vec<String> = kafka::topics(c.journey.bootstrap());
     c.promise("statistics are only aggregated", topics.contains(&c.topic("aggregates")));
