@@ -164,7 +164,7 @@ impl Collector {
             let consumer = Arc::clone(&self.consumer);
             again(&job, || consumer.rewind(&back))?;
         }
-        if faults::planted(Planted::ReadAgain) {
+        if faults::planted(Planted::ReadAgain) && !fresh.is_empty() {
             let places: Vec<Place> = fresh.iter().copied().collect();
             self.consumer
                 .seek(self.consumer.committed(&places)?.into_iter().map(|(place, (offset, _))| (place, Some((offset - 20).max(0)))))?;

@@ -123,20 +123,34 @@ fn is_harmless(text: &[u8], separator: u8) -> bool {
 
 fn push_segment(segment: &str, out: &mut Vec<u8>) {
     let flat = flatten(segment);
-    let whole = if find_email(&flat).is_some() {
+    let hidden = || (flat != segment && find_phone(&flat).is_some()).then_some(Finding::Phone);
+    if let Some(finding) = of_the_whole(&flat).or_else(hidden) {
+        out.extend_from_slice(finding.mark());
+        return;
+    }
+    let start = out.len();
+    push_replacing(segment, find_phone, Finding::Phone, &mut |plain, out| out.extend_from_slice(plain.as_bytes()), out);
+    // What is left beside a mark may tell by itself.
+    let tells = |left: &str| {
+        let flat = flatten(left);
+        left != segment && (of_the_whole(&flat).is_some() || find_phone(&flat).is_some())
+    };
+    if std::str::from_utf8(&out[start..]).is_ok_and(tells) {
+        out.truncate(start);
+        out.extend_from_slice(Finding::Phone.mark());
+    }
+}
+
+/// What takes a segment out whole.
+fn of_the_whole(flat: &str) -> Option<Finding> {
+    if find_email(flat).is_some() {
         Some(Finding::Email)
-    } else if holds_uuid(&flat) {
+    } else if holds_uuid(flat) {
         Some(Finding::Id)
-    } else if is_token(&flat) {
+    } else if is_token(flat) {
         Some(Finding::Token)
-    } else if flat != segment && find_phone(&flat).is_some() {
-        Some(Finding::Phone)
     } else {
         None
-    };
-    match whole {
-        Some(finding) => out.extend_from_slice(finding.mark()),
-        None => push_replacing(segment, find_phone, Finding::Phone, &mut |plain, out| out.extend_from_slice(plain.as_bytes()), out),
     }
 }
 
@@ -192,7 +206,8 @@ fn find_email(text: &str) -> Option<(usize, usize)> {
     None
 }
 
-/// First run of digits that could be a phone: with `+` 7-15 digits, written with separators 8-15 unless a date, bare 9-15. Shape: byte range.
+/// First run of digits that could be a phone: with `+` 7-15 digits, written with separators 8 or more unless dates (two phones may stand side by
+/// side), bare 9-15. Shape: byte range.
 fn find_phone(text: &str) -> Option<(usize, usize)> {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -205,9 +220,8 @@ fn find_phone(text: &str) -> Option<(usize, usize)> {
         let separated = digits < end - at;
         let plus = at > 0 && bytes[at - 1] == b'+' || at > 1 && bytes[at - 2..at] == *b"+(";
         let min = if plus { PHONE_DIGITS_MIN } else { 9 - usize::from(separated) };
-        if (min..=PHONE_DIGITS_MAX).contains(&digits)
-            && !(separated && (is_date(&bytes[at..end]) || !plus && is_dated_version(&bytes[at..end])))
-        {
+        let run = &bytes[at..end];
+        if digits >= min && (separated || digits <= PHONE_DIGITS_MAX) && !(separated && (is_dates(run) || !plus && is_dated_version(run))) {
             let opening = bytes[..at].iter().rev().take_while(|b| matches!(b, b'+' | b'(')).count();
             return Some((at - opening, end));
         }
@@ -231,27 +245,42 @@ fn digit_run(bytes: &[u8], from: usize) -> (usize, usize) {
     (end, digits)
 }
 
-/// `2026-11-22`, `22.11.2026` and the like.
-fn is_date(run: &[u8]) -> bool {
-    let part = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|t| t.parse::<u32>().ok());
-    let parts: Vec<_> = run.split(|b| !b.is_ascii_digit()).map(part).collect();
-    let [Some(a), Some(b), Some(c)] = parts[..] else { return false };
-    let year = |y: u32| (1900..2100).contains(&y);
+/// `2026-11-22`, `22.11.2026`, `20261122-20261130` and the like.
+fn is_dates(run: &[u8]) -> bool {
     let day_month = |x: u32, y: u32| (1..=31).contains(&x) && (1..=31).contains(&y) && x.min(y) <= 12;
-    (year(a) && day_month(b, c)) || (year(c) && day_month(a, b))
+    let is_year = |y: u32| (1900..2100).contains(&y);
+    let is_date = |a, b, c| match (number(a), number(b), number(c)) {
+        (Some(a), Some(b), Some(c)) => (is_year(a) && day_month(b, c)) || (is_year(c) && day_month(a, b)),
+        _ => false,
+    };
+    let parts: Vec<&[u8]> = run.split(|b| !b.is_ascii_digit()).collect();
+    let mut rest = parts.as_slice();
+    while !rest.is_empty() {
+        rest = match rest {
+            [day, more @ ..] if is_day(day) => more,
+            [a, b, c, more @ ..] if is_date(a, b, c) => more,
+            _ => return false,
+        };
+    }
+    true
 }
 
-/// A release named by its day: `2.20110530`, `2.20101014.3063`.
+fn number(digits: &[u8]) -> Option<u32> {
+    std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok())
+}
+
+/// `20261122`.
+fn is_day(part: &[u8]) -> bool {
+    let day = number(part).map(|n| (n / 10_000, n / 100 % 100, n % 100));
+    part.len() == 8 && day.is_some_and(|(y, m, d)| (1990..2050).contains(&y) && (1..=12).contains(&m) && (1..=31).contains(&d))
+}
+
+/// A release named by its day: `2.20110530`, `2.20101014.3063`, `212.20110530.20120530`.
 fn is_dated_version(run: &[u8]) -> bool {
-    let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|t| t.parse::<u32>().ok());
-    let is_day = |part: &[u8]| {
-        let day = number(part).map(|n| (n / 10_000, n / 100 % 100, n % 100));
-        part.len() == 8 && day.is_some_and(|(y, m, d)| (1990..2050).contains(&y) && (1..=12).contains(&m) && (1..=31).contains(&d))
-    };
     let parts: Vec<&[u8]> = run.split(|b| *b == b'.').collect();
     let days = parts.iter().filter(|part| is_day(part)).count();
     let short = parts.iter().filter(|part| part.len() <= 4 && number(part).is_some()).count();
-    days == 1 && parts.len() > 1 && days + short == parts.len()
+    days > 0 && parts.len() > 1 && days + short == parts.len()
 }
 
 /// A UUID anywhere in the text.
@@ -310,6 +339,11 @@ mod tests {
             ("/call/%2B1%20(212)%20555-8512", "/call/:phone"),
             ("/call/2125558512", "/call/:phone"),
             ("/call/212-555-8512/now", "/call/:phone/now"),
+            ("/call/2125558512-2125558513", "/call/:phone"),
+            ("/call/+165055512121969-12-31T2s:59:60+25200[", "/call/:phone"),
+            ("/call/+1%20650%20555%20121251212", "/call/:phone"),
+            ("/sale/20261122-20261130", "/sale/20261122-20261130"),
+            ("/sale/2026-11-22_2026-11-30", "/sale/2026-11-22_2026-11-30"),
             ("/call/contact-2125558512-now", "/call/contact-:phone-now"),
             ("/call/%D9%A2%D9%A1%D9%A2%D9%A5%D9%A5%D9%A5%D9%A8%D9%A5%D9%A1%D9%A2", "/call/:phone"),
             ("/o/123e4567-e89b-12d3-a456-426614174000", "/o/:id"),
