@@ -1,10 +1,13 @@
 //! Connections: settings that are ours, settings that the operator may choose, and what to do about each kind of error.
 
+use super::native;
 use crate::config::kafka::KafkaConfig;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::CString;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +36,62 @@ impl Leaders {
                 known.insert(topic.to_owned(), Instant::now());
             }
         }
+    }
+}
+
+/// How long a client is looked after once it has lost its brokers.
+const REVIVED_FOR: Duration = Duration::from_secs(120);
+/// How often it is given its brokers again meanwhile.
+const REVIVED_EVERY: Duration = Duration::from_secs(5);
+
+/// Brings back a client that has lost every broker.
+///
+/// A broker that has just started answers, for a moment, that it knows of topics and of no broker. librdkafka (2.10 to 2.13 at least: its issue 5301)
+/// then forgets all brokers it had, those of the config too, and never asks anybody again. So whoever was left without brokers gets them again.
+pub(super) struct Revival {
+    brokers: CString,
+    /// Until when, and when next.
+    due: Mutex<Option<(Instant, Instant)>>,
+}
+
+impl Revival {
+    /// Of a client of this config.
+    pub(super) fn new(config: &KafkaConfig) -> Self {
+        // A NUL in it: librdkafka refuses such a config anyway.
+        Revival { brokers: CString::new(config.bootstrap_servers.as_str()).unwrap_or_default(), due: Mutex::default() }
+    }
+
+    /// Takes note of an error that this client gave.
+    pub(super) fn heard(&self, error: &KafkaError) {
+        use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, OperationTimedOut, UnknownPartition};
+        if matches!(error.rdkafka_error_code(), Some(AllBrokersDown | BrokerTransportFailure | OperationTimedOut | UnknownPartition)) {
+            let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            *due = Some((now + REVIVED_FOR, due.map_or(now, |(_, next)| next)));
+        }
+    }
+
+    /// Gives the client its brokers, if it is time. To be called whenever nothing came.
+    pub(super) fn look<C: ClientContext>(&self, client: &Client<C>) {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((until, next)) = *due else { return };
+        let now = Instant::now();
+        if now >= next {
+            native::add_brokers(client, &self.brokers);
+            *due = (now < until).then_some((until, now + REVIVED_EVERY));
+        }
+    }
+
+    /// Both, for who asks and does not listen.
+    pub(super) fn unanswered<C: ClientContext>(&self, client: &Client<C>, error: &KafkaError) {
+        self.heard(error);
+        self.look(client);
+    }
+
+    /// The same, and what the caller does about it: asks again. `what` was asked for.
+    pub(super) fn retry<C: ClientContext>(&self, client: &Client<C>, what: &str, error: &KafkaError) -> Fault {
+        self.unanswered(client, error);
+        Fault::Retry(format!("{what}: {error}"))
     }
 }
 
@@ -153,17 +212,35 @@ pub fn refused(what: &str, right: &str, error: &KafkaError) -> Fault {
 /// How long an error of one kind is told once: each of a process's clients hears of brokers that are away, several times a second.
 const HEARD_AGAIN: Duration = Duration::from_secs(10);
 
-/// Errors that were told, by code, and when.
-static TOLD: Mutex<BTreeMap<i32, Instant>> = Mutex::new(BTreeMap::new());
+/// What kind of error was told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    /// By a client, outside of any call: the error's code.
+    Heard(i32),
+    /// By a call that is made again and again: what it is for.
+    Call(&'static str),
+}
+
+/// Errors that were told, and when.
+static TOLD: Mutex<BTreeMap<Told, Instant>> = Mutex::new(BTreeMap::new());
 
 /// Whether an error of this kind was told so lately that it need not be told again.
-fn was_told(code: RDKafkaErrorCode, now: Instant) -> bool {
+fn was_told(kind: Told, now: Instant) -> bool {
     let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    let lately = told.get(&(code as i32)).is_some_and(|at| now.saturating_duration_since(*at) < HEARD_AGAIN);
+    let lately = told.get(&kind).is_some_and(|at| now.saturating_duration_since(*at) < HEARD_AGAIN);
     if !lately {
-        told.insert(code as i32, now);
+        told.insert(kind, now);
     }
     lately
+}
+
+/// Logs why a call that is made again and again did not succeed this time; `what` came of it.
+pub fn log_again(what: &'static str, cause: &str) {
+    if was_told(Told::Call(what), Instant::now()) {
+        tracing::debug!(cause, "{what}");
+    } else {
+        tracing::warn!(cause, "{what}");
+    }
 }
 
 /// Logs an error that a client heard of outside of any call. A missing right is told by the call that needed it.
@@ -173,7 +250,7 @@ pub fn log_heard(error: &KafkaError) {
         Some(code) if is_missing_right(code) || code == RDKafkaErrorCode::TopicAuthorizationFailed => {
             tracing::debug!(%error, "kafka client");
         }
-        Some(code) if was_told(code, Instant::now()) => tracing::debug!(%error, "kafka client"),
+        Some(code) if was_told(Told::Heard(code as i32), Instant::now()) => tracing::debug!(%error, "kafka client"),
         _ => tracing::warn!(%error, "kafka client"),
     }
 }
@@ -290,10 +367,10 @@ mod tests {
 
     #[test]
     fn what_all_clients_hear_is_told_once() {
-        let (code, now) = (RDKafkaErrorCode::Resolve, Instant::now());
-        assert!(!was_told(code, now) && was_told(code, now) && was_told(code, now + HEARD_AGAIN / 2));
-        assert!(!was_told(RDKafkaErrorCode::Fatal, now), "another is told");
-        assert!(!was_told(code, now + HEARD_AGAIN), "and in a while again");
+        let (kind, now) = (Told::Heard(RDKafkaErrorCode::Resolve as i32), Instant::now());
+        assert!(!was_told(kind, now) && was_told(kind, now) && was_told(kind, now + HEARD_AGAIN / 2));
+        assert!(!was_told(Told::Heard(RDKafkaErrorCode::Fatal as i32), now) && !was_told(Told::Call("a test"), now), "another is told");
+        assert!(!was_told(kind, now + HEARD_AGAIN), "and in a while again");
     }
 
     #[test]

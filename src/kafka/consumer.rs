@@ -1,6 +1,6 @@
 //! Reads raw topics in a consumer group. A rebalance is seen as a change of generation: what was read under an older one must not be committed.
 
-use super::client::{self, Fault, REQUEST_TIMEOUT};
+use super::client::{self, Fault, REQUEST_TIMEOUT, Revival};
 use super::directives::Mark;
 use crate::config::kafka::KafkaConfig;
 use crate::model::header;
@@ -135,6 +135,9 @@ pub struct RawConsumer {
     group: String,
     sources: Vec<String>,
     index: HashMap<String, u16>,
+    /// How long an answer is waited for.
+    patience: Duration,
+    revival: Revival,
 }
 
 /// What a poll gave.
@@ -163,7 +166,15 @@ impl RawConsumer {
             .create_with_context(Group { generation, fresh: Mutex::default() })
             .map_err(|e| Fault::of_request("create consumer", &e))?;
         let index = sources.iter().enumerate().map(|(i, name)| (name.clone(), i as u16)).collect();
-        Ok(RawConsumer { consumer, group: group.to_owned(), sources: sources.to_vec(), index })
+        let revival = Revival::new(config);
+        Ok(RawConsumer { consumer, group: group.to_owned(), sources: sources.to_vec(), index, patience: REQUEST_TIMEOUT, revival })
+    }
+
+    /// Waits for answers no longer than that: for one who asks again and again, and may be asked to stop meanwhile. Committed offsets are long in
+    /// coming while somebody's open transaction holds newer ones.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        RawConsumer { patience, ..self }
     }
 
     /// Takes one record, waiting for at most `wait`. `next` learns where each partition goes on. Units: `now_ms` stands in for a receipt
@@ -176,7 +187,10 @@ impl RawConsumer {
         next: &mut BTreeMap<Place, i64>,
     ) -> Result<Polled, Fault> {
         let message = match self.consumer.poll(wait) {
-            None => return Ok(Polled::Nothing),
+            None => {
+                self.revival.look(self.consumer.client());
+                return Ok(Polled::Nothing);
+            }
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Polled::Passed),
             Some(Err(e)) => return Err(self.consume_fault(&e)),
             Some(Ok(message)) => message,
@@ -200,7 +214,10 @@ impl RawConsumer {
     /// Takes one record, waiting for at most `wait`, and lends it to `take`. Returns whether one came. Errors: see [`Fault`].
     pub fn lend(&self, wait: Duration, take: impl FnOnce(Lent<'_>)) -> Result<bool, Fault> {
         let message = match self.consumer.poll(wait) {
-            None => return Ok(false),
+            None => {
+                self.revival.look(self.consumer.client());
+                return Ok(false);
+            }
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),
             Some(Err(e)) => return Err(self.consume_fault(&e)),
             Some(Ok(message)) => message,
@@ -268,8 +285,8 @@ impl RawConsumer {
     pub fn committed_texts(&self, places: &[Place]) -> Result<HashMap<Place, (i64, String)>, Fault> {
         let list = self
             .consumer
-            .committed_offsets(self.list(places), REQUEST_TIMEOUT)
-            .map_err(|e| Fault::Retry(format!("committed offsets: {e}")))?;
+            .committed_offsets(self.list(places), self.patience)
+            .map_err(|e| self.revival.retry(self.consumer.client(), "committed offsets", &e))?;
         let elements = list.elements();
         let found = elements.iter().filter_map(|e| {
             let place = (*self.index.get(e.topic())?, e.partition());
@@ -299,7 +316,7 @@ impl RawConsumer {
     /// Where each partition begins and ends now. Errors: the brokers do not answer.
     pub fn watermarks(&self, place: Place) -> Result<(i64, i64), Fault> {
         let topic = self.source(place.0);
-        self.consumer.fetch_watermarks(topic, place.1, REQUEST_TIMEOUT).map_err(|e| Fault::Retry(format!("watermarks of {topic}: {e}")))
+        self.consumer.fetch_watermarks(topic, place.1, self.patience).map_err(|e| Fault::Retry(format!("watermarks of {topic}: {e}")))
     }
 
     /// Where each of these partitions ends for readers of committed records, in one request to each broker. A question for one partition alone, as
@@ -314,8 +331,10 @@ impl RawConsumer {
         for (source, partition) in places {
             list.add_partition_offset(self.source(*source), *partition, Offset::End).map_err(|e| Fault::of_request("ends", &e))?;
         }
-        let answer =
-            self.consumer.offsets_for_times(list, REQUEST_TIMEOUT).map_err(|e| Fault::Retry(format!("ends of partitions: {e}")))?;
+        let answer = self
+            .consumer
+            .offsets_for_times(list, self.patience)
+            .map_err(|e| self.revival.retry(self.consumer.client(), "ends of partitions", &e))?;
         let elements = answer.elements();
         let found = elements.iter().map(|e| {
             let place = (*self.index.get(e.topic())?, e.partition());
@@ -337,7 +356,10 @@ impl RawConsumer {
             let offset = offset.map_or(Offset::Beginning, Offset::Offset);
             list.add_partition_offset(self.source(place.0), place.1, offset).map_err(|e| Fault::of_request("rewind", &e))?;
         }
-        let sought = self.consumer.seek_partitions(list, REQUEST_TIMEOUT).map_err(|e| Fault::Retry(format!("rewind: {e}")))?;
+        if list.count() == 0 {
+            return Ok(()); // which librdkafka takes for an invalid argument
+        }
+        let sought = self.consumer.seek_partitions(list, self.patience).map_err(|e| Fault::Retry(format!("rewind: {e}")))?;
         let failed = sought.elements().iter().find_map(|e| e.error().err());
         failed.map_or(Ok(()), |e| Err(Fault::Retry(format!("rewind: {e}"))))
     }
@@ -365,6 +387,7 @@ impl RawConsumer {
     /// What to do about an error that a poll gave.
     fn consume_fault(&self, error: &KafkaError) -> Fault {
         use rdkafka::error::RDKafkaErrorCode as Code;
+        self.revival.heard(error);
         let text = format!("consume: {error}");
         match error.rdkafka_error_code() {
             Some(Code::GroupAuthorizationFailed) => client::refused(&format!("the consumer group {}", self.group), "READ on it", error),

@@ -1,6 +1,6 @@
 //! Follows `lethe.directives`: read from its start, then live; and the mark that committed offsets carry for retain's barrier.
 
-use super::client::{self, Fault, Leaders, Quiet, REQUEST_TIMEOUT};
+use super::client::{self, Fault, Leaders, Quiet, REQUEST_TIMEOUT, Revival};
 use crate::config::kafka::KafkaConfig;
 use crate::model::directive::InForce;
 use rdkafka::client::ClientContext;
@@ -61,6 +61,7 @@ pub struct DirectiveReader {
     consumer: BaseConsumer<Quiet>,
     topic: String,
     there: Mutex<There>,
+    revival: Revival,
 }
 
 impl DirectiveReader {
@@ -72,7 +73,7 @@ impl DirectiveReader {
         settings.set("enable.partition.eof", "true").set("group.protocol", "classic");
         let consumer: BaseConsumer<Quiet> = settings.create_with_context(Quiet).map_err(|e| Fault::of_request("create consumer", &e))?;
         Leaders::default().learn(&consumer, topic);
-        let reader = DirectiveReader { consumer, topic: topic.to_owned(), there: Mutex::default() };
+        let reader = DirectiveReader { consumer, topic: topic.to_owned(), there: Mutex::default(), revival: Revival::new(config) };
         reader.assign(Offset::Beginning)?;
         Ok(reader)
     }
@@ -93,6 +94,7 @@ impl DirectiveReader {
             }
             wait = Duration::ZERO;
         }
+        self.revival.look(self.consumer.client());
         Ok(changed)
     }
 
@@ -105,7 +107,10 @@ impl DirectiveReader {
                 *there = There { known: true, missing_since: None };
                 Ok(high)
             }
-            Err(error) => Err(there.judge(&self.topic, &error, Instant::now())),
+            Err(error) => {
+                self.revival.unanswered(self.consumer.client(), &error);
+                Err(there.judge(&self.topic, &error, Instant::now()))
+            }
         }
     }
 
@@ -171,6 +176,7 @@ impl DirectiveReader {
 
     /// Without the right to read directives nothing may be processed.
     fn not_read(&self, error: &KafkaError) -> Fault {
+        self.revival.unanswered(self.consumer.client(), error);
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
                 Fault::Stop(format!("this user may not read topic {}: grant it READ on it", self.topic))

@@ -1,12 +1,14 @@
-//! Two of librdkafka's own calls, where rust-rdkafka's would set the pace: handing over a record (it looks the topic up by name and copies every header's
-//! name into a C string first: a dozen allocations for a record with eight headers), and waiting until all are written.
+//! Librdkafka's own calls where rust-rdkafka's would set the pace: handing over a record (it looks the topic up by name and copies every header's
+//! name into a C string first: a dozen allocations for a record with eight headers), and waiting until all are written. And one that it does not have:
+//! giving a client its brokers again.
 
 #![allow(unsafe_code)]
 
 use rdkafka::bindings as c;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::time::Duration;
 
 /// The partition that leaves the choice to the producer.
@@ -53,6 +55,12 @@ pub(super) struct Parts<'r> {
     pub(super) key: &'r [u8],
     /// The value.
     pub(super) value: Option<&'r [u8]>,
+}
+
+/// Gives a client the brokers of its config once more: `host:port`, with commas between. Those it has are not added twice.
+pub(super) fn add_brokers<C: ClientContext>(client: &Client<C>, brokers: &CStr) {
+    // SAFETY: the client lives, and the list is copied.
+    unsafe { c::rd_kafka_brokers_add(client.native_ptr(), brokers.as_ptr()) };
 }
 
 /// Waits until nothing is under way any more, and lets nothing linger meanwhile. rust-rdkafka's flush looks ten times a second, which a transaction cannot

@@ -1,6 +1,6 @@
 //! Reads partitions as they are, uncommitted data included, without a group: what is left behind a cursor, and whether tombstones have gone.
 
-use super::client::{self, Fault, Leaders, Quiet, REQUEST_TIMEOUT};
+use super::client::{self, Fault, Leaders, Quiet, REQUEST_TIMEOUT, Revival};
 use super::consumer::ROLL_KEY;
 use crate::config::kafka::KafkaConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -39,6 +39,7 @@ impl Left {
 pub struct ReadBack {
     consumer: BaseConsumer<Quiet>,
     leaders: Leaders,
+    revival: Revival,
 }
 
 impl ReadBack {
@@ -54,7 +55,7 @@ impl ReadBack {
             .set("queued.min.messages", "1")
             .set("fetch.message.max.bytes", "65536");
         let consumer = settings.create_with_context(Quiet).map_err(|e| Fault::of_request("create consumer", &e))?;
-        Ok(ReadBack { consumer, leaders: Leaders::default() })
+        Ok(ReadBack { consumer, leaders: Leaders::default(), revival: Revival::new(config) })
     }
 
     /// The first record at or after an offset of each partition of one topic. Shape: partitions without one are left out.
@@ -89,15 +90,18 @@ impl ReadBack {
         for (topic, partition) in places {
             list.add_partition_offset(topic, *partition, Offset::End).map_err(|e| Fault::of_request("ends", &e))?;
         }
-        let answer =
-            self.consumer.offsets_for_times(list, REQUEST_TIMEOUT).map_err(|e| Fault::Retry(format!("ends of partitions: {e}")))?;
+        let answer = self
+            .consumer
+            .offsets_for_times(list, REQUEST_TIMEOUT)
+            .map_err(|e| self.revival.retry(self.consumer.client(), "ends of partitions", &e))?;
         let end = |(topic, partition): &(&str, i32)| answer.find_partition(topic, *partition)?.offset().to_raw().filter(|o| *o >= 0);
         places.iter().map(end).collect::<Option<_>>().ok_or_else(|| Fault::Retry("ends of partitions: not all of them answered".into()))
     }
 
     /// Which broker leads each partition; those without a leader are left out. Errors: the brokers do not answer.
     pub fn leaders(&self) -> Result<HashMap<(String, i32), i32>, Fault> {
-        let metadata = self.consumer.fetch_metadata(None, REQUEST_TIMEOUT).map_err(|e| Fault::Retry(format!("leaders: {e}")))?;
+        let metadata =
+            self.consumer.fetch_metadata(None, REQUEST_TIMEOUT).map_err(|e| self.revival.retry(self.consumer.client(), "leaders", &e))?;
         let partitions =
             metadata.topics().iter().flat_map(|t| t.partitions().iter().map(move |p| ((t.name().to_owned(), p.id()), p.leader())));
         Ok(partitions.filter(|(_, leader)| *leader >= 0).collect())
@@ -144,8 +148,11 @@ impl ReadBack {
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) if done(Err(partition)) => break Ok(()),
                 Some(Err(KafkaError::PartitionEOF(_))) => {}
-                Some(Err(e)) => tracing::debug!(error = %e, topic, "read back"),
-                None => {}
+                Some(Err(e)) => {
+                    self.revival.heard(&e);
+                    tracing::debug!(error = %e, topic, "read back");
+                }
+                None => self.revival.look(self.consumer.client()),
             }
             if last.elapsed() > REQUEST_TIMEOUT {
                 break Err(Fault::Retry(format!("read back {topic}: no answer in time")));

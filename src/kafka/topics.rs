@@ -1,6 +1,6 @@
 //! Topics: what is there, what should be, and the way from one to the other.
 
-use super::client::{self, Fault, Quiet, REQUEST_TIMEOUT};
+use super::client::{self, Fault, Quiet, REQUEST_TIMEOUT, Revival};
 use crate::config::kafka::KafkaConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::ClientContext;
@@ -67,6 +67,8 @@ pub struct Admin {
     runtime: tokio::runtime::Runtime,
     settings: ClientConfig,
     patience: Duration,
+    /// Of the client, and of the asker.
+    revivals: (Revival, Revival),
 }
 
 impl Admin {
@@ -79,7 +81,7 @@ impl Admin {
             .enable_all()
             .build()
             .map_err(|e| Fault::Stop(format!("cannot start a runtime: {e}")))?;
-        Ok(Admin { client, asker, runtime, settings, patience: REQUEST_TIMEOUT })
+        Ok(Admin { client, asker, runtime, settings, patience: REQUEST_TIMEOUT, revivals: (Revival::new(config), Revival::new(config)) })
     }
 
     /// The same, by somebody who waits so long for brokers that do not answer.
@@ -105,6 +107,8 @@ impl Admin {
                 Ok(metadata) => return Ok(metadata),
                 Err(error) => error,
             };
+            self.revivals.0.unanswered(self.client.inner(), &error);
+            self.revivals.1.unanswered(self.asker.client(), &error);
             while self.asker.poll(Duration::ZERO).is_some() {}
             let left = end.saturating_duration_since(Instant::now());
             match heard().as_ref() {

@@ -6,6 +6,9 @@
 use crate::support::journey::Journey;
 use crate::support::scene::Scene;
 use crate::support::wait::{eventually, eventually_within, heavy};
+use lethe::kafka::consumer::{Place, RawConsumer};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -37,4 +40,56 @@ fn a_broker_that_comes_back_finds_the_workers_at_work() {
     scene.journey.broker().kill();
     let stopped = a.terminate_within(Duration::from_secs(10));
     println!("stopped without a broker: {}", stopped.status);
+}
+
+/// A broker that stops, or has just started, answers for a moment that it knows of topics and of no broker. librdkafka's clients then have nobody left
+/// to ask, for good (its issue 5301; 86 of 90 without what Lethe does about it).
+#[test]
+fn clients_outlive_a_broker_that_knows_of_none() {
+    let _turn = heavy();
+    let scene = Scene::new(Journey::with_own_broker("clients_outlive"), |config| config);
+    let (config, raw) = (scene.loaded().kafka, scene.raw_topic(scene.tenant()));
+    let observe = || RawConsumer::observe(&config, "nobody", std::slice::from_ref(&raw), Arc::default()).unwrap();
+    let places: Vec<Place> = (0..4).map(|partition| (0, partition)).collect();
+    let asking: Vec<RawConsumer> = (0..25).map(|_| observe().with_patience(Duration::from_millis(300))).collect();
+    // Those that only read hear of it by what they do not get.
+    let reading: Vec<RawConsumer> = (0..25).map(|_| observe()).collect();
+    for reader in &reading {
+        reader.assign(&places.iter().map(|place| (*place, None)).collect::<Vec<_>>()).unwrap();
+    }
+    let (asks, reads) = (
+        |client: &RawConsumer| client.ends(&places).is_ok(),
+        |client: &RawConsumer| client.lend(Duration::from_millis(300), |_| ()).is_ok_and(|came| came),
+    );
+    let broker = scene.journey.broker();
+    for round in 0..3 {
+        let (back, left) = (AtomicBool::new(false), AtomicUsize::new(asking.len() + reading.len()));
+        let outlive = |answers: &dyn Fn() -> bool| {
+            while !back.load(Ordering::Relaxed) {
+                answers();
+            }
+            let since = Instant::now();
+            while !answers() && since.elapsed() < Duration::from_secs(30) {}
+            if since.elapsed() < Duration::from_secs(30) {
+                left.fetch_sub(1, Ordering::Relaxed);
+            }
+        };
+        std::thread::scope(|scope| {
+            let mut all = Vec::new();
+            all.extend(asking.iter().map(|client| scope.spawn(|| outlive(&|| asks(client)))));
+            all.extend(reading.iter().map(|client| scope.spawn(|| outlive(&|| reads(client)))));
+            if round == 1 {
+                broker.kill()
+            } else {
+                broker.stop()
+            }
+            broker.restart();
+            back.store(true, Ordering::Relaxed);
+            while !all.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                scene.produce(1);
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        });
+        assert_eq!(left.into_inner(), 0, "clients without an answer in round {round}");
+    }
 }

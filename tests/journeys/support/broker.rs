@@ -61,6 +61,22 @@ struct Own {
     process: Mutex<Option<Kept>>,
 }
 
+impl Drop for Own {
+    /// A journey that fails says what its broker said last.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (log, runs) = (self.home.join("broker.log"), self.process.get_mut().is_ok_and(|process| process.is_some()));
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            eprintln!(
+                "the last lines of {} (the broker is {}):\n{}",
+                log.display(),
+                if runs { "started" } else { "stopped" },
+                last_lines(&text, 40)
+            );
+        }
+    }
+}
+
 impl Broker {
     /// The broker that all journeys share: the one at `KAFKA_BOOTSTRAP` if that is set, else one started on first use.
     /// Fails, never skips, with one sentence that says what is missing.

@@ -6,6 +6,8 @@ use super::wait::eventually;
 use lethe::config::Config;
 use lethe::config::compile::compile;
 use lethe::model::record::{OutputChunk, OutputRecord, RawRecords};
+use lethe::ops::assets::GeoFile;
+use lethe::ops::clock::now_ms;
 use lethe::ops::keys;
 use lethe::transform::enrich::device_table::DeviceTable;
 use lethe::transform::enriched::Assets;
@@ -16,7 +18,7 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The line as a config makes it.
 pub struct Line {
@@ -73,6 +75,23 @@ pub struct RawTopics {
     /// Topic and source index.
     topics: Vec<(String, u16)>,
     next: HashMap<(String, i32), i64>,
+    /// When something came last.
+    last: Instant,
+}
+
+/// A consumer that goes on there.
+#[track_caller]
+fn reading(bootstrap: &str, next: &HashMap<(String, i32), i64>) -> BaseConsumer {
+    let mut config = kafka::client(bootstrap);
+    config.set("group.id", "journeys-raw").set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
+    let consumer: BaseConsumer = config.set("fetch.queue.backoff.ms", "5").create().expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    for ((topic, partition), next) in next {
+        let from = if *next == 0 { Offset::Beginning } else { Offset::Offset(*next) };
+        list.add_partition_offset(topic, *partition, from).expect("a position");
+    }
+    consumer.assign(&list).expect("an assignment");
+    consumer
 }
 
 impl Line {
@@ -81,35 +100,36 @@ impl Line {
     pub fn of(config: &Config) -> Self {
         let keyring = keys::load(&config.keys.file, None).unwrap_or_else(|e| panic!("{e}"));
         let rules = compile(config, &keyring).unwrap_or_else(|e| panic!("{e:?}"));
-        Self { rules, assets: Assets { devices: Arc::new(DeviceTable::embedded().expect("the embedded rules")), geo: None } }
+        let file = &config.geoip.file;
+        let geo = (!file.as_os_str().is_empty()).then(|| GeoFile::open(file, now_ms()).unwrap_or_else(|e| panic!("{e}")).reader());
+        Self { rules, assets: Assets { devices: Arc::new(DeviceTable::embedded().expect("the embedded rules")), geo } }
     }
 
     /// Its raw topics that are there, from their beginnings.
     #[track_caller]
     pub fn raw(&self, bootstrap: &str) -> RawTopics {
-        let mut config = kafka::client(bootstrap);
-        config.set("group.id", "journeys-raw").set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
-        let consumer: BaseConsumer = config.set("fetch.queue.backoff.ms", "5").create().expect("a consumer");
-        let (mut list, mut topics, mut next) = (TopicPartitionList::new(), Vec::new(), HashMap::new());
+        let (mut topics, mut next) = (Vec::new(), HashMap::new());
         for (source, rule) in self.rules.sources.iter().enumerate() {
             for partition in kafka::partitions_of(bootstrap, &rule.topic) {
-                list.add_partition_offset(&rule.topic, partition, Offset::Beginning).expect("a position");
                 next.insert((rule.topic.clone(), partition), 0);
             }
             topics.push((rule.topic.clone(), source as u16));
         }
-        consumer.assign(&list).expect("an assignment");
-        RawTopics { consumer, bootstrap: bootstrap.to_owned(), topics, next }
+        RawTopics { consumer: reading(bootstrap, &next), bootstrap: bootstrap.to_owned(), topics, next, last: Instant::now() }
     }
 }
 
 impl RawTopics {
     /// Takes at most so many records that are there, for at most `patience`. Shape: a row each.
     pub fn take(&mut self, most: usize, patience: Duration) -> RawRecords {
+        if self.last.elapsed() > kafka::QUIET_MAX {
+            (self.consumer, self.last) = (reading(&self.bootstrap, &self.next), Instant::now());
+        }
         let mut records = RawRecords::default();
         while records.rows.len() < most {
             let wait = if records.rows.is_empty() { patience } else { Duration::ZERO };
             let Some(Ok(message)) = self.consumer.poll(wait) else { break };
+            self.last = Instant::now();
             let source =
                 self.topics.iter().find(|(topic, _)| topic == message.topic()).map(|(_, source)| *source).expect("a topic of ours");
             let received = message.timestamp().to_millis().unwrap_or_default();
@@ -161,7 +181,7 @@ impl Expected {
 
     /// Adds what must come of these rows.
     pub fn add(&mut self, records: &RawRecords) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_millis() as i64;
+        let now = now_ms();
         // Row by row, so that each output record is known to come from its row.
         for row in &records.rows {
             self.rows += 1;

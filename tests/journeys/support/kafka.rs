@@ -324,34 +324,57 @@ impl Reader {
     }
 }
 
+/// After so long without a word a reader connects anew: a client that was told by a broker that stops or begins that there are no brokers never asks
+/// again (librdkafka's issue 5301), and the oracle must not stand still for it.
+pub const QUIET_MAX: Duration = Duration::from_secs(10);
+
 /// A consumer without a group, and what it has read.
 struct Reading {
     consumer: BaseConsumer,
     bootstrap: String,
+    isolation: &'static str,
     keep: Keep,
     next: BTreeMap<(String, i32), i64>,
     at_end: BTreeSet<(String, i32)>,
     records: BTreeMap<String, Vec<Record>>,
     count: u64,
+    heard: Option<KafkaError>,
+    last: Instant,
 }
 
 impl Reading {
     #[track_caller]
-    fn new(bootstrap: &str, topics: &[&str], isolation: &str, keep: Keep) -> Self {
-        let mut config = client(bootstrap);
-        config.set("group.id", "journeys-reader").set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
-        config.set("isolation.level", isolation).set("enable.partition.eof", "true").set("fetch.queue.backoff.ms", "5");
-        let consumer: BaseConsumer = config.create().expect("a consumer");
+    fn new(bootstrap: &str, topics: &[&str], isolation: &'static str, keep: Keep) -> Self {
+        let consumer = Self::connect(bootstrap, isolation);
         let mut next = BTreeMap::new();
         for topic in topics {
             let partitions = partitions_of(bootstrap, topic);
             assert!(!partitions.is_empty(), "there is no topic {topic}");
             next.extend(partitions.into_iter().map(|partition| (((*topic).to_owned(), partition), 0)));
         }
-        let reading =
-            Self { consumer, bootstrap: bootstrap.to_owned(), keep, next, at_end: BTreeSet::new(), records: BTreeMap::new(), count: 0 };
+        let (at_end, records) = (BTreeSet::new(), BTreeMap::new());
+        let reading = Self {
+            consumer,
+            bootstrap: bootstrap.to_owned(),
+            isolation,
+            keep,
+            next,
+            at_end,
+            records,
+            count: 0,
+            heard: None,
+            last: Instant::now(),
+        };
         reading.assign();
         reading
+    }
+
+    #[track_caller]
+    fn connect(bootstrap: &str, isolation: &str) -> BaseConsumer {
+        let mut config = client(bootstrap);
+        config.set("group.id", "journeys-reader").set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
+        config.set("isolation.level", isolation).set("enable.partition.eof", "true").set("fetch.queue.backoff.ms", "5");
+        config.create().expect("a consumer")
     }
 
     fn assign(&self) {
@@ -367,6 +390,7 @@ impl Reading {
     fn poll(&mut self, patience: Duration) {
         match self.consumer.poll(patience) {
             Some(Ok(message)) => {
+                self.last = Instant::now();
                 let whole = self.keep == Keep::Whole;
                 let headers = message.headers().filter(|_| whole).into_iter().flat_map(Headers::iter);
                 let record = Record {
@@ -395,8 +419,24 @@ impl Reading {
                 self.at_end.extend(topics);
             }
             // Brokers that are away come back, or the journey's own deadline ends the wait.
-            Some(Err(_)) | None => {}
+            Some(Err(error)) => self.heard = Some(error),
+            None if self.last.elapsed() > QUIET_MAX => {
+                self.consumer = Self::connect(&self.bootstrap, self.isolation);
+                self.assign();
+                self.last = Instant::now();
+            }
+            None => {}
         }
+    }
+
+    /// What has not come to its end, for somebody who waited in vain.
+    fn missing(&self) -> String {
+        let short = self.next.iter().filter(|(at, _)| !self.at_end.contains(*at));
+        let places = short.map(|((topic, partition), next)| {
+            let ends = self.consumer.fetch_watermarks(topic, *partition, Duration::from_secs(5));
+            format!("{topic} {partition}: next {next}, watermarks {ends:?}")
+        });
+        format!("{}; last error {:?}", places.collect::<Vec<_>>().join("; "), self.heard)
     }
 
     /// Reads on to the end that each partition has now or later, topic by topic: a new assignment is told anew where it ends.
@@ -422,7 +462,7 @@ impl Reading {
                 if self.count > before {
                     deadline = Instant::now() + PATIENCE;
                 }
-                assert!(Instant::now() < deadline, "waited {PATIENCE:?} for the end of {topic}");
+                assert!(Instant::now() < deadline, "waited {PATIENCE:?} for the end of {}", self.missing());
             }
         }
     }
@@ -438,12 +478,18 @@ pub fn committed(bootstrap: &str, group: &str, topic: &str) -> Vec<Committed> {
 fn committed_as(bootstrap: &str, group: &str, topic: &str, isolation: &str) -> Vec<Committed> {
     let mut config = client(bootstrap);
     config.set("group.id", group).set("isolation.level", isolation).set("enable.auto.commit", "false");
-    let consumer: BaseConsumer = config.create().expect("a consumer");
     let mut asked = TopicPartitionList::new();
     for partition in partitions_of(bootstrap, topic) {
         asked.add_partition(topic, partition);
     }
-    let answer = eventually(&format!("the offsets of {group}"), || consumer.committed_offsets(asked.clone(), Duration::from_secs(10)).ok());
+    let mut consumer: BaseConsumer = config.create().expect("a consumer");
+    let answer = eventually(&format!("the offsets of {group}"), || {
+        let answer = consumer.committed_offsets(asked.clone(), QUIET_MAX).ok();
+        if answer.is_none() {
+            consumer = config.create().expect("a consumer");
+        }
+        answer
+    });
     let committed = answer.elements().into_iter().map(|element| {
         let offset = match element.offset() {
             Offset::Offset(offset) => Some(offset),
@@ -490,10 +536,17 @@ pub fn watermarks(bootstrap: &str, topic: &str) -> Vec<(i64, i64)> {
 
 #[track_caller]
 fn bounds(bootstrap: &str, topic: &str, isolation: &str) -> Vec<(i64, i64)> {
-    let consumer: BaseConsumer = client(bootstrap).set("isolation.level", isolation).create().expect("a consumer");
+    let connect = || -> BaseConsumer { client(bootstrap).set("isolation.level", isolation).create().expect("a consumer") };
+    let mut consumer = connect();
+    let mut bounds_of = |partition| {
+        // A broker that was just restarted does not lead its partitions yet.
+        let bounds = consumer.fetch_watermarks(topic, partition, QUIET_MAX).ok();
+        if bounds.is_none() {
+            consumer = connect();
+        }
+        bounds
+    };
     let partitions = partitions_of(bootstrap, topic).into_iter();
-    // A broker that was just restarted does not lead its partitions yet.
-    let bounds_of = |partition| consumer.fetch_watermarks(topic, partition, Duration::from_secs(10)).ok();
     partitions.map(|partition| eventually(&format!("the ends of {topic}"), || bounds_of(partition))).collect()
 }
 

@@ -1,5 +1,6 @@
 //! Patience: polling with a deadline, and turns for journeys that need the whole machine.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,15 @@ pub fn eventually_within<T>(patience: Duration, what: &str, mut look: impl FnMut
         }
         assert!(Instant::now() < deadline, "waited {patience:?} for {what}");
         std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Lets what runs beside a test end when dropped, whatever becomes of the test.
+pub struct Stop<'s>(pub &'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
