@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// How long one blocking call of a transaction may take before its outcome counts as unknown.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// The same of the first call, which changes nothing and is made again and again. A job that is to stop waits for it.
+const INIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long producing waits for room in librdkafka's queue.
 const ROOM_WAIT: Duration = Duration::from_millis(2);
 
@@ -96,14 +98,20 @@ impl TransactionalProducer {
     ///
     /// Errors: the brokers cannot be reached or refuse.
     pub fn connect(config: &KafkaConfig, id: &str) -> Result<Self, Fault> {
+        Self::connect_unless(config, id, || false)
+    }
+
+    /// The same, for a job that may be asked to stop meanwhile. Errors: as [`TransactionalProducer::connect`]; it is `stopping`.
+    pub fn connect_unless(config: &KafkaConfig, id: &str, stopping: impl Fn() -> bool) -> Result<Self, Fault> {
         let settings = client::transactional(config, id)?;
         let producer: ThreadedProducer<Deliveries, NoCustomPartitioner> =
             settings.create_with_context(Deliveries::default()).map_err(|e| Fault::of_request("create producer", &e))?;
         let end = Instant::now() + Duration::from_secs(60);
         loop {
-            match producer.init_transactions(CALL_TIMEOUT) {
+            // A call that timed out goes on in librdkafka; the next one waits for the same answer.
+            match producer.init_transactions(INIT_TIMEOUT) {
                 Ok(()) => return Ok(TransactionalProducer { topics: Mutex::default(), producer }),
-                Err(KafkaError::Transaction(e)) if e.is_retriable() && Instant::now() < end => {
+                Err(KafkaError::Transaction(e)) if e.is_retriable() && Instant::now() < end && !stopping() => {
                     std::thread::sleep(Duration::from_millis(100));
                 }
                 Err(e) => return Err(client::refused(&format!("the transactional id {id}"), "WRITE on it", &e)),
@@ -114,7 +122,7 @@ impl TransactionalProducer {
     /// Connects once more after a fault, asking again after each `pause`. `None`: `stopping` came first.
     pub fn rebuild(config: &KafkaConfig, id: &str, pause: Duration, stopping: impl Fn() -> bool) -> Option<Self> {
         while !stopping() {
-            match Self::connect(config, id) {
+            match Self::connect_unless(config, id, &stopping) {
                 Ok(new) => return Some(new),
                 Err(fault) => {
                     tracing::warn!(cause = %fault, "no new producer yet");

@@ -1,11 +1,16 @@
 //! Fear: a deployment, a scale-out or a scale-in costs records, or takes for ever.
 //!
 //! Shown: SIGTERM under load ends a worker within 10 s with exit code 0, and a second one goes on where it stopped; members that join and
-//! leave one after the other, under each of Kafka's ways to share partitions, lose and double nothing.
+//! leave one after the other, under each of Kafka's ways to share partitions, lose and double nothing. So does a worker that waits for what another's
+//! open transaction holds back, which it is told of for as long as that transaction may last.
 
 use crate::support::journey::Journey;
+use crate::support::kafka;
 use crate::support::scene::Scene;
-use crate::support::wait::{eventually, heavy};
+use crate::support::wait::{PATIENCE, eventually, heavy};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -21,6 +26,32 @@ fn asked_to_stop_it_stops_soon_and_another_goes_on() {
     eventually("the first records", || (reader.seen() > 0).then_some(()));
     first.terminate_within(SOON).assert_done();
     assert!(scene.lag(scene.tenant()) > 0, "it was stopped too late to show anything");
+    let next = scene.worker("b");
+    scene.wait_until_done();
+    next.terminate_within(SOON).assert_done();
+    scene.check(reader);
+}
+
+#[test]
+fn a_worker_that_waits_for_an_open_transaction_stops_soon() {
+    let scene = Scene::new(Journey::new("stops_while_it_waits"), |config| config);
+    scene.produce(500);
+    let mut settings = kafka::client(scene.bootstrap());
+    settings.set("transactional.id", format!("{}-holder", scene.group())).set("transaction.timeout.ms", "60000");
+    let holder: BaseProducer = settings.create().unwrap();
+    holder.init_transactions(PATIENCE).unwrap();
+    let observer: BaseConsumer = kafka::client(scene.bootstrap()).set("group.id", scene.group()).create().unwrap();
+    let mut pending = TopicPartitionList::new();
+    for partition in kafka::partitions_of(scene.bootstrap(), &scene.raw_topic(scene.tenant())) {
+        pending.add_partition_offset(&scene.raw_topic(scene.tenant()), partition, Offset::Offset(0)).unwrap();
+    }
+    holder.begin_transaction().unwrap();
+    holder.send_offsets_to_transaction(&pending, &observer.group_metadata().unwrap(), PATIENCE).unwrap();
+    let worker = scene.worker("a");
+    eventually("the worker to wait", || worker.stderr().contains("asking again").then_some(()));
+    worker.terminate_within(SOON).assert_done();
+    holder.abort_transaction(PATIENCE).unwrap();
+    let reader = scene.reader();
     let next = scene.worker("b");
     scene.wait_until_done();
     next.terminate_within(SOON).assert_done();

@@ -266,7 +266,7 @@ impl Committer {
     }
 
     fn connect(&self) -> Result<TransactionalProducer, Fault> {
-        TransactionalProducer::connect(&self.job.config.kafka, &self.id)
+        TransactionalProducer::connect_unless(&self.job.config.kafka, &self.id, || self.job.stopping())
     }
 
     /// After a failed batch: everything not committed is read again; a producer in an unknown state is replaced.

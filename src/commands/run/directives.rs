@@ -3,7 +3,7 @@
 use super::Job;
 use crate::commands::Failure;
 use crate::config::Config;
-use crate::kafka::client::Fault;
+use crate::kafka::client::{self, Fault};
 use crate::kafka::directives::DirectiveReader;
 use crate::model::directive::InForce;
 use crate::transform::gates::Gates;
@@ -93,7 +93,7 @@ pub(super) fn start(job: Arc<Job>) -> Result<JoinHandle<()>, Failure> {
                 if let Fault::Stop(_) = fault {
                     return Err(fault);
                 }
-                tracing::warn!(%fault, "directives cannot be followed");
+                client::log_again("directives cannot be followed", &fault.to_string());
                 std::thread::sleep(Duration::from_millis(500));
             }
             // The lock is free for a moment, so that an assignment can catch up.

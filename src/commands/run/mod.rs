@@ -336,7 +336,11 @@ fn supervise(job: &Arc<Job>, threads: Vec<JoinHandle<()>>, mut reached: impl FnM
     let end = Instant::now() + process::SHUTDOWN;
     while !threads.iter().all(JoinHandle::is_finished) {
         if Instant::now() > end {
-            return Err(Failure::Failed("the shutdown took too long; what was not committed will be read again".into()));
+            let late: Vec<&str> = threads.iter().filter(|thread| !thread.is_finished()).filter_map(|late| late.thread().name()).collect();
+            return Err(Failure::Failed(format!(
+                "the shutdown took too long ({}); what was not committed will be read again",
+                late.join(", ")
+            )));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -349,7 +353,8 @@ fn supervise(job: &Arc<Job>, threads: Vec<JoinHandle<()>>, mut reached: impl FnM
 fn start_worker(job: &Arc<Job>, worker: u16) -> Result<(Arc<RawConsumer>, [JoinHandle<()>; 3]), Failure> {
     let generation = Arc::new(Generation::default());
     let names: Vec<String> = job.rules.sources.iter().map(|s| s.topic.clone()).collect();
-    let consumer = Arc::new(RawConsumer::connect(&job.config.kafka, &job.config.run.group, &names, Arc::clone(&generation))?);
+    let consumer = RawConsumer::connect(&job.config.kafka, &job.config.run.group, &names, Arc::clone(&generation))?;
+    let consumer = Arc::new(consumer.with_patience(collect::PATIENCE));
     let (to_transform, from_collect) = bounded(0);
     // Pieces may wait here: the line goes on while the brokers commit the batch before.
     let (to_commit, from_transform) = bounded(pieces::PIECES_AHEAD);
