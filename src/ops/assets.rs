@@ -63,8 +63,8 @@ impl GeoFile {
 
     /// Reads the file anew at once, changed or not. Shape and errors: as [`GeoFile::refresh`]; a bad file is told of again.
     pub fn look_now(&mut self, now_ms: i64) -> bool {
-        (self.seen, self.checked_at_ms) = (None, now_ms - CHECK_EVERY_MS);
-        self.refresh(now_ms)
+        self.checked_at_ms = now_ms;
+        self.read_anew()
     }
 
     /// Looks, at most every [`CHECK_EVERY_MS`], whether the file was replaced, and loads it. Shape: true if another database is in force now.
@@ -74,11 +74,16 @@ impl GeoFile {
             return false;
         }
         self.checked_at_ms = now_ms;
-        let stamp = fs::metadata(&self.path).ok().map(|m| Stamp::of(&m));
-        if stamp == self.seen {
-            return false;
-        }
-        self.seen = stamp;
+        self.stamp() != self.seen && self.read_anew()
+    }
+
+    /// Of a file that is gone there is none.
+    fn stamp(&self) -> Option<Stamp> {
+        fs::metadata(&self.path).ok().map(|m| Stamp::of(&m))
+    }
+
+    fn read_anew(&mut self) -> bool {
+        self.seen = self.stamp();
         let loaded = load(&self.path);
         super::metrics::refused("geoip", loaded.is_err());
         match loaded {

@@ -5,22 +5,20 @@ use super::{Ground, Shown};
 use crate::support::journey::Journey;
 use crate::support::kafka::{self, Record};
 use crate::support::moments::Moments;
+use crate::support::outside::repository;
 use crate::support::scene::{Scene, busy, rows};
 use crate::support::wait::{eventually, heavy};
 use lethe::generator::Generator;
+use lethe::ops::clock::now_ms;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Stands in every poisonous payload, where a person's value would.
 const MARK: &str = "qzleakqz-person-7421@example.com";
 
 type Poison = (&'static str, Option<Vec<u8>>);
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_millis() as i64
-}
 
 /// What nobody should send, each with what it is.
 fn poison() -> Vec<Poison> {
@@ -272,6 +270,47 @@ pub fn keyring_rolled_back_under_load(_: &Ground, _: &mut Moments) -> Shown {
     scene.wait_until_done();
     put(&good);
     refused(0.0);
+    let shown = settle(&scene, reader);
+    assert!(worker.is_running(), "it gave up: {}", worker.stderr());
+    shown
+}
+
+/// The GeoIP file torn, emptied, cut, no database or gone, again and again: the one that was read stays in force for every row.
+pub fn geoip_torn_under_load(ground: &Ground, moments: &mut Moments) -> Shown {
+    let _turn = heavy();
+    let journey = Journey::new("geoip_torn");
+    let (file, next) = (journey.home().join("places.mmdb"), journey.home().join("places.next"));
+    // Of 21.0.0.0/8, where one person of two hundred is.
+    let good = std::fs::read(repository("tests/fuzz/corpus/geoip/small")).expect("a database");
+    let put = |bytes: &[u8]| {
+        std::fs::write(&next, bytes).expect("the journey's directory is writable");
+        std::fs::rename(&next, &file).expect("the journey's directory is writable");
+    };
+    put(&good);
+    let scene = scene(journey, |config| config.set("geoip.file", file.display().to_string()));
+    let reader = scene.reader();
+    let mut worker = scene.worker("a");
+    worker.wait_until_ready();
+    let refused = |refused: f64| {
+        worker.hang_up();
+        eventually(&format!("the file to be refused: {refused}"), || {
+            (worker.metrics().sum("lethe_reload_refused", &[("file", "geoip")]) == refused).then_some(())
+        });
+    };
+    for n in 0..ground.times(5, 20) {
+        scene.produce(1_000 + moments.below(2_000));
+        match n % 5 {
+            0 => std::fs::write(&file, &good[..good.len() / 2]).expect("the journey's directory is writable"),
+            1 => std::fs::remove_file(&file).expect("a file to remove"),
+            2 => put(b""),
+            3 => put(&good[..moments.below(good.len() as u64) as usize]),
+            _ => put(b"no database"),
+        }
+        refused(1.0);
+        scene.produce(500);
+        put(&good);
+        refused(0.0);
+    }
     let shown = settle(&scene, reader);
     assert!(worker.is_running(), "it gave up: {}", worker.stderr());
     shown
