@@ -121,6 +121,7 @@ mod tests {
     use super::*;
     use crate::model::pseudonym::Epoch;
     use proptest::prelude::*;
+    use sha2::{Digest, Sha256};
 
     fn keys() -> Vec<KeyEpoch> {
         (1..=2).map(|n| KeyEpoch { epoch: Epoch(n), from_ms: 0, key: HmacKey::new(&[n as u8; 32]) }).collect()
@@ -138,7 +139,24 @@ mod tests {
         std::io::Write::write_all(&mut file, b"jane@example.com\r\n\nJoe@Example.com").unwrap();
         let listed = of(IdentifierType::Email, &[&format!("@{}", file.path().display())]).unwrap();
         assert_eq!(listed, of(IdentifierType::Email, &["joe@example.com", " jane@example.com", "jane@example.com"]).unwrap());
-        assert_eq!(listed.0.len(), 4, "two people under two keys");
+        assert_eq!(listed.0.len(), 8, "two people under two keys, each in clear and hashed");
+    }
+
+    #[test]
+    fn who_was_sent_hashed_is_found_by_the_clear_value() {
+        let hash = |text: &str| -> String { Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect() };
+        let cases: [(IdentifierType, &str, &[&str]); 3] = [
+            (IdentifierType::Email, " Jane.Doe+promo@GMail.com", &["jane.doe+promo@gmail.com", "janedoe@gmail.com"]),
+            (IdentifierType::Email, "Jane@Example.com", &["jane@example.com"]),
+            (IdentifierType::Phone, "+49 (170) 123-4567", &["+491701234567", "491701234567"]),
+        ];
+        for (kind, clear, sent) in cases {
+            let found = of(kind, &[clear]).unwrap().0;
+            for form in sent {
+                let hashed = of(kind, &[&hash(form)]).unwrap().0;
+                assert!(hashed.len() == 2 && hashed.iter().all(|one| found.contains(one)), "{form}");
+            }
+        }
     }
 
     #[test]

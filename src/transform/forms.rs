@@ -17,8 +17,6 @@ pub type Wanted = [Vec<Form>; Destination::COUNT];
 /// A value dropped because it failed its rule.
 #[derive(Clone, Copy, Debug)]
 pub struct FormDrop {
-    /// Index of the row's tenant in the rules.
-    pub tenant: u16,
     /// Destinations that do not get it.
     pub destinations: DestinationSet,
     /// The raw field.
@@ -120,8 +118,7 @@ impl Forms {
         hints: &Hints,
         drops: &mut FormDrops,
     ) {
-        let tenant = batch.heads[row].tenant;
-        let mut dropped = |reason| drops.push(FormDrop { tenant, destinations: getting, field: form.field(), reason });
+        let mut dropped = |reason| drops.push(FormDrop { destinations: getting, field: form.field(), reason });
         let from = self.values.len();
         let identifier = match form {
             Form::EmailPlain | Form::EmailGoogle | Form::EmailGa4 => Some(IdentifierType::Email),

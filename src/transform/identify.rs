@@ -7,7 +7,7 @@ use crate::model::span::Span;
 use crate::model::time::civil;
 use crate::transform::batch::{Batch, Clear};
 use crate::transform::forms::{FormDrop, FormDrops};
-use crate::transform::hash::hmac128_column;
+use crate::transform::hash::{hmac128_column, sha256_hex_column};
 use crate::transform::normalise::{Day, DropReason, Form, Hints, Normalised, country, normalise};
 use crate::transform::route::{Primary, Route};
 use crate::transform::rules::KeyEpoch;
@@ -117,7 +117,7 @@ pub fn identify(
         // Every destination takes emails and phones in some form, all made from the identifier's own.
         let mut dropped = |field, outcome: Result<(), DropReason>| {
             if let Err(reason) = outcome {
-                drops.push(FormDrop { tenant: batch.heads[row].tenant, destinations: route.granted, field, reason });
+                drops.push(FormDrop { destinations: route.granted, field, reason });
             }
         };
         let written = route.primary == Primary::Full || route.network || !route.granted.is_empty();
@@ -155,15 +155,29 @@ pub fn identify(
     ids
 }
 
-/// The pseudonyms of one clear value under each of these keys: by the very steps that the line takes.
+/// The pseudonyms of one clear value under each of these keys: by the very steps that the line takes. An email address or phone number that a
+/// producer sends hashed is known by its hash alone, so those of its SHA-256 in every form that destinations take are among them.
 ///
 /// Errors: the value is empty, or fails the rule of its type.
 pub fn pseudonyms_of(kind: IdentifierType, value: &str, keys: &[KeyEpoch]) -> Result<Vec<(Epoch, Pseudonym)>, DropReason> {
     let mut ids = Identifiers { arena: Vec::new(), all: Vec::new(), first: Vec::new() };
-    match kind {
-        IdentifierType::Email => ids.push_form(kind, Form::EmailPlain, value, &Hints::default(), 0)?,
-        IdentifierType::Phone => ids.push_form(kind, Form::PhoneE164, value, &Hints::default(), 0)?,
-        _ => ids.push_plain(kind, value, 0),
+    let forms: &[Form] = match kind {
+        IdentifierType::Email => &[Form::EmailPlain, Form::EmailGoogle, Form::EmailGa4],
+        IdentifierType::Phone => &[Form::PhoneE164, Form::PhoneDigits],
+        _ => &[],
+    };
+    match forms.first() {
+        Some(own) => ids.push_form(kind, *own, value, &Hints::default(), 0)?,
+        None => ids.push_plain(kind, value, 0),
+    }
+    for form in forms {
+        let (mut clear, mut hashed) = (Vec::new(), Vec::new());
+        if normalise(*form, value, &Hints::default(), &mut clear) == Normalised::Text {
+            sha256_hex_column(&clear, &[Span { start: 0, len: clear.len() as u32 }], &mut hashed);
+        }
+        for hex in &hashed {
+            ids.push_form(kind, *form, std::str::from_utf8(hex).unwrap_or_default(), &Hints::default(), 0)?;
+        }
     }
     let inputs: Vec<Span> = ids.all.iter().map(|i| i.input).collect();
     if inputs.is_empty() {

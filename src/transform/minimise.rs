@@ -73,8 +73,8 @@ pub enum Part {
     Rest,
 }
 
-/// What was taken out. Shape: tenant and field, once a row.
-pub type TakenOut = Vec<(u16, Field)>;
+/// What was taken out. Shape: a field, once for each row.
+pub type TakenOut = Vec<Field>;
 
 /// Whether any tenant of the piece keeps fields out: if not, nothing here costs anything.
 #[must_use]
@@ -90,17 +90,17 @@ pub fn minimise(batch: &mut Batch<'_, Clear>, routes: &[Route], rules: &Rules, p
         let mine = |field: &Field| !allowed.has(*field) && CONTENT.contains(field) == (part == Part::Content);
         for field in Field::TEXTS.into_iter().filter(mine) {
             if batch.take_text(field, row) {
-                taken.push((tenant, field));
+                taken.push(field);
             }
         }
         for number in NumberField::ALL.into_iter().filter(|n| mine(&n.field())) {
             if batch.take_number(number, row) {
-                taken.push((tenant, number.field()));
+                taken.push(number.field());
             }
         }
         for field in [Field::Items, Field::Custom].into_iter().filter(mine) {
             if batch.take_list(field, row) {
-                taken.push((tenant, field));
+                taken.push(field);
             }
         }
     }

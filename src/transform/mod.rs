@@ -37,4 +37,4 @@ mod fixture;
 #[cfg(test)]
 mod naive;
 
-pub use line::{Tally, Transformed, transform, transform_known};
+pub use line::{Tally, Transformed, group_by_tenant, transform, transform_known};
