@@ -4,10 +4,11 @@ use super::pieces::{Collected, PIECE_BYTES, PIECE_ROWS};
 use super::schemas::Waits;
 use super::{Job, mark};
 use crate::faults::{self, Planted};
-use crate::kafka::client::Fault;
+use crate::kafka::client::{self, Fault};
 use crate::kafka::consumer::{Generation, Membership, Place, Polled, RawConsumer};
 use crate::model::record::RawRecords;
 use crate::ops::clock;
+use crate::transform::group_by_tenant;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ const POLL: Duration = Duration::from_millis(50);
 const IDLE_LOOK: Duration = Duration::from_millis(500);
 /// How often a stream of records is interrupted by a look at the clock. Units: records.
 const CLOCK_EVERY: usize = 64;
+/// How long the brokers may take to answer before they are asked again. A worker that is to stop waits for it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// Pause before the brokers are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// Directives that arrive within so long are taken in together: each time everything prepared is void, and work must go on between them.
@@ -164,7 +167,10 @@ impl Collector {
             let consumer = Arc::clone(&self.consumer);
             again(&job, || consumer.rewind(&back))?;
         }
-        if faults::planted(Planted::ReadAgain) && !fresh.is_empty() {
+        if job.stopping() {
+            return Ok(()); // before the brokers are asked for more
+        }
+        if faults::planted(Planted::ReadAgain) {
             let places: Vec<Place> = fresh.iter().copied().collect();
             self.consumer
                 .seek(self.consumer.committed(&places)?.into_iter().map(|(place, (offset, _))| (place, Some((offset - 20).max(0)))))?;
@@ -282,7 +288,7 @@ impl Collector {
         let polled = match self.consumer.poll(self.wait, clock::now_ms, &mut self.records, &mut self.next) {
             Ok(polled) => polled,
             Err(Fault::Retry(text)) => {
-                tracing::warn!(cause = %text, "reading goes on");
+                client::log_again("reading goes on", &text);
                 Polled::Nothing
             }
             // Of one tenant among others only the others go on; a tenant alone must hear of it.
@@ -337,8 +343,7 @@ impl Collector {
         }
         self.hold_back(&mut records, &mut next)?;
         if self.job.rules.tenants.len() > 1 {
-            // A tenant's rows together make its pieces of work; the sort is stable, so each partition keeps its order.
-            records.rows.sort_by_key(|r| r.source);
+            group_by_tenant(&mut records, &self.job.rules);
         }
         self.sent.extend(next.iter().map(|(p, o)| (*p, *o)));
         if self.records.bytes.capacity() == 0 {
@@ -419,12 +424,10 @@ impl Collector {
 
 /// Asks the brokers again while the answer is to ask again: brokers that are away come back, and the job goes on by itself.
 fn again(job: &Job, mut ask: impl FnMut() -> Result<(), Fault>) -> Result<(), Fault> {
-    let mut tries = 0;
     loop {
         match ask() {
             Err(Fault::Retry(text)) if !job.stopping() => {
-                tries += 1;
-                tracing::warn!(cause = %text, tries, "asking again");
+                client::log_again("asking again", &text);
                 std::thread::sleep(ASK_AGAIN);
             }
             Err(_) if job.stopping() => return Ok(()),
