@@ -58,7 +58,7 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: TopicsAction,
     },
-    /// Stop producing records of a tenant, or of all: they wait in the raw topics.
+    /// Stop producing records of a tenant, or of all: they wait in the raw topics, for at most the tenant's max_lateness.
     Pause(Whom),
     /// Go on where `pause` stopped.
     Resume(Whom),
@@ -395,10 +395,16 @@ pub(super) struct Limit(pub(super) Option<u32>);
 pub(super) enum KeysAction {
     /// Make the first key of a tenant (and the signing key, if there is none).
     New(KeysTenant),
-    /// Begin a new key epoch: rows received from now on get pseudonyms under the new key.
+    /// Begin a new key epoch: rows received from a minute on get pseudonyms under the new key.
     Rotate(KeysTenant),
     /// Wipe all keys of a tenant: its pseudonyms can then be linked to nobody.
-    Destroy(KeysTenant),
+    Destroy {
+        #[command(flatten)]
+        tenant: KeysTenant,
+        /// The config does not name the tenant (any more), and nothing is there under its keys: Lethe cannot look.
+        #[arg(long)]
+        not_in_config: bool,
+    },
 }
 
 #[derive(Args)]

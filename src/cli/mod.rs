@@ -134,7 +134,7 @@ fn call(cli: Cli) -> Result<(), Failure> {
             match action {
                 KeysAction::New(k) => commands::keys::new(&config, &k.tenant),
                 KeysAction::Rotate(k) => commands::keys::rotate(&config, &k.tenant),
-                KeysAction::Destroy(k) => commands::keys::destroy(&config, &k.tenant),
+                KeysAction::Destroy { tenant: k, not_in_config } => commands::keys::destroy(&config, &k.tenant, not_in_config),
             }
         }
     }

@@ -1,11 +1,10 @@
 //! `lethe keys new|rotate|destroy`: a tenant's pseudonymisation key over its life.
 
 use super::Failure;
-use crate::config::Config;
+use crate::config::{Config, TenantConfig};
 use crate::kafka::consumer::{RawConsumer, places_of};
 use crate::kafka::topics::Admin;
 use crate::lifecycle::signed;
-use crate::model::category::Category;
 use crate::model::tenant::TenantId;
 use crate::model::time::SECOND_MS;
 use crate::ops::say::say;
@@ -48,26 +47,36 @@ pub fn rotate(config: &Config, tenant: &TenantId) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Wipes all keys of a tenant. Errors: records of the tenant may still be there, or that cannot be found out.
-pub fn destroy(config: &Config, tenant: &TenantId) -> Result<(), Failure> {
-    if let Some(t) = config.tenant.iter().find(|t| t.id == *tenant) {
-        let topics: Vec<String> = Category::ALL
-            .iter()
-            .map(|c| t.topic(c.as_str()))
-            .chain(t.destinations.iter().map(|d| t.topic(&format!("dest.{}", d.as_str()))))
-            .collect();
-        let there = Admin::connect(&config.kafka)?.partitions()?;
-        let observer = RawConsumer::observe(&config.kafka, "lethe-keys", &topics, Arc::default())?;
-        for place in places_of(topics.iter().map(String::as_str).enumerate(), &there) {
-            let (low, high) = observer.watermarks(place)?;
-            if high > low {
-                let topic = observer.source(place.0);
-                return Err(Failure::Failed(format!("{topic} may still hold records under this key; terminate the tenant first")));
-            }
+/// Wipes all keys of a tenant. Errors: records of the tenant may still be there, or that cannot be found out; of a tenant that the config does not name
+/// only its owner can know (`not_in_config`).
+pub fn destroy(config: &Config, tenant: &TenantId, not_in_config: bool) -> Result<(), Failure> {
+    let named = config.tenant.iter().find(|t| t.id == *tenant);
+    match named {
+        Some(t) => nothing_is_there(config, t)?,
+        None if not_in_config => {}
+        None => {
+            return Err(Failure::Usage(format!(
+                "the config names no tenant {tenant}, so its topics cannot be looked at; if nothing is there under its keys: --not-in-config"
+            )));
         }
     }
     let wiped = keys::destroy(&config.keys.file, tenant)?;
     say!("tenant {tenant}: {wiped} keys destroyed in {}", config.keys.file.display());
+    Ok(())
+}
+
+/// Errors: a topic whose keys are the tenant's pseudonyms holds records, or the brokers do not tell.
+fn nothing_is_there(config: &Config, tenant: &TenantConfig) -> Result<(), Failure> {
+    let topics: Vec<String> = tenant.keyed_topics_ever().collect();
+    let there = Admin::connect(&config.kafka)?.partitions()?;
+    let observer = RawConsumer::observe(&config.kafka, "lethe-keys", &topics, Arc::default())?;
+    for place in places_of(topics.iter().map(String::as_str).enumerate(), &there) {
+        let (low, high) = observer.watermarks(place)?;
+        if high > low {
+            let topic = observer.source(place.0);
+            return Err(Failure::Failed(format!("{topic} may still hold records under this key; terminate the tenant first")));
+        }
+    }
     Ok(())
 }
 

@@ -47,10 +47,6 @@ pub enum ConfigError {
 pub fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
     let mut config = parse(&text, env).map_err(|fault| ConfigError::Malformed { path: path.into(), fault })?;
-    let faults = config.validate();
-    if !faults.is_empty() {
-        return Err(ConfigError::Invalid { path: path.into(), faults });
-    }
     let folder = path.parent().unwrap_or(Path::new(""));
     let (admin, registry) = (&mut config.admin, &mut config.schema_registry);
     for file in [
@@ -67,6 +63,18 @@ pub fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<
         if !file.as_os_str().is_empty() && file.is_relative() {
             *file = folder.join(&*file);
         }
+    }
+    let kafka = &mut config.kafka;
+    for file in
+        [&mut kafka.sasl_password_file, &mut kafka.ssl_ca_location, &mut kafka.ssl_certificate_location, &mut kafka.ssl_key_location]
+    {
+        if !file.is_empty() && Path::new(file).is_relative() {
+            *file = folder.join(&*file).display().to_string();
+        }
+    }
+    let faults = config.validate();
+    if !faults.is_empty() {
+        return Err(ConfigError::Invalid { path: path.into(), faults });
     }
     Ok(config)
 }
@@ -190,6 +198,21 @@ mod tests {
         let fault = parse("[[tenant]]\nid = 'a'\nprofile = 'x'\n", env(&[])).unwrap_err();
         assert!(fault.starts_with("tenant[0].profile: must be one of") && fault.contains("web_analytics"), "{fault}");
         assert_eq!(parse("[run]\nworkers = 'many'", env(&[])).unwrap_err(), "run.workers: must be a whole number from 0 to 65535");
+    }
+
+    #[test]
+    fn files_are_taken_from_the_configs_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(folder.path().join("pw"), "x").unwrap();
+        std::fs::write(
+            &path,
+            "[kafka]\nsasl_password_file = 'pw'\n[keys]\nfile = 'ring'\n[[tenant]]\nid = 'a'\nprofile = 'web_analytics'\n",
+        )
+        .unwrap();
+        let config = load(&path, env(&[])).unwrap();
+        assert_eq!(std::path::Path::new(&config.kafka.sasl_password_file), folder.path().join("pw"));
+        assert_eq!(config.keys.file, folder.path().join("ring"));
     }
 
     /// No value here is a name or a number that any message says of itself.

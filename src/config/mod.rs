@@ -307,12 +307,13 @@ impl Config {
         }
     }
 
-    /// No topic may belong to two tenants, or be read and written.
+    /// No topic may belong to two tenants, to a tenant and to Lethe, or be read and written.
     fn check_topics(&self, faults: &mut Vec<String>) {
-        let mut names: Vec<(String, &TenantId)> = Vec::new();
+        let mut names: Vec<(String, String)> = Vec::new();
         for tenant in &self.tenant {
-            names.extend(tenant.sources().into_iter().map(|s| (s, &tenant.id)));
-            names.extend(tenant.output_topics().into_iter().map(|(_, name)| (name, &tenant.id)));
+            let owner = format!("tenant {}", tenant.id);
+            names.extend(tenant.sources().into_iter().map(|s| (s, owner.clone())));
+            names.extend(tenant.output_topics().into_iter().map(|(_, name)| (name, owner.clone())));
         }
         if names.len() > TOPICS_MAX {
             // One more would be taken for another tenant's.
@@ -321,10 +322,12 @@ impl Config {
                 names.len()
             ));
         }
+        let own = [("directives", &self.topics.directives), ("audit", &self.topics.audit), ("benchmarks", &self.topics.benchmarks)];
+        names.extend(own.into_iter().map(|(field, name)| (name.clone(), format!("topics.{field}"))));
         names.sort();
         for pair in names.windows(2) {
             if pair[0].0 == pair[1].0 {
-                faults.push(format!("tenant {}: topic {} is named twice", pair[1].1, pair[1].0));
+                faults.push(format!("{}: topic {} is named twice", pair[1].1, pair[1].0));
             }
         }
     }
@@ -485,5 +488,16 @@ mod tests {
         let tenant = |id: &str| format!("[[tenant]]\nid='{id}'\nprofile='affiliate'\nsources=['shared.raw']\n");
         let faults = load::parse(&(tenant("a") + &tenant("b")), std::iter::empty()).unwrap().validate();
         assert!(faults.iter().any(|f| f.contains("shared.raw")), "{faults:?}");
+    }
+
+    #[test]
+    fn lethes_own_topics_are_no_tenants() {
+        for own in ["sources=['lethe.audit']", "sources=['lethe.directives']", "topics={events='lethe.benchmarks'}"] {
+            let text = format!("[[tenant]]\nid='a'\nprofile='web_analytics'\n{own}\n");
+            let faults = load::parse(&text, std::iter::empty()).unwrap().validate();
+            assert!(faults.iter().any(|f| f.contains("is named twice")), "{own}: {faults:?}");
+        }
+        let one = load::parse("[topics]\naudit='lethe.directives'\n[[tenant]]\nid='a'\nprofile='web_analytics'\n", std::iter::empty());
+        assert!(one.unwrap().validate().iter().any(|f| f.contains("topic lethe.directives is named twice")));
     }
 }

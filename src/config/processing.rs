@@ -239,41 +239,40 @@ fn word(value: &impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|v| v.as_str().map(String::from)).unwrap_or_default()
 }
 
-fn data_of(category: Category) -> &'static [&'static str] {
-    match category {
-        Category::Network => &["full IP address", "user agent", "subject (pseudonym)"],
-        Category::Sessions => &["subject (pseudonym)", "start, end, number of events", "entry and exit page", "campaign"],
-        Category::Feedback => &[
-            "identifiers (pseudonyms)",
-            "scrubbed text",
-            "rating, NPS, CSAT",
-            "channel, language, survey",
-            "author (pseudonym)",
-            "country",
-            "device",
-        ],
-        Category::Replay | Category::Media => &["identifiers (pseudonyms)", "opaque body, carried unread", "country", "device"],
-        Category::Logs => &["identifiers (pseudonyms)", "country", "truncated IP", "device", "scrubbed page"],
-        Category::Events | Category::Conversions => &[
-            "identifiers (pseudonyms)",
-            "event name and time",
-            "country, region",
-            "truncated IP",
-            "device",
-            "scrubbed page and referrer host",
-            "campaign",
-            "amounts, items, order (pseudonym)",
-            "age band",
-            "session (pseudonym)",
-            "consent",
-        ],
-    }
+/// What every record of a row may carry, whatever its category.
+const RECORD: &[&str] = &[
+    "identifiers (pseudonyms)",
+    "event name and time",
+    "country, region",
+    "truncated IP",
+    "device",
+    "scrubbed page and referrer host",
+    "campaign",
+    "amounts, items, order (pseudonym)",
+    "age band",
+    "session (pseudonym)",
+    "consent",
+];
+
+fn data_of(category: Category) -> Vec<&'static str> {
+    let more: &[&str] = match category {
+        Category::Network => return vec!["full IP address", "user agent", "subject (pseudonym)"],
+        Category::Sessions => return vec!["subject (pseudonym)", "start, end, number of events", "entry and exit page", "campaign"],
+        Category::Feedback => &["scrubbed text", "rating, NPS, CSAT", "channel, language, survey", "author (pseudonym)"],
+        Category::Replay | Category::Media => &["opaque body, carried unread"],
+        Category::Logs | Category::Events | Category::Conversions => &[],
+    };
+    [RECORD, more].concat()
 }
 
 fn recipient(t: &TenantConfig, d: Destination, window: &str) -> Recipient {
     let basis: Basis = t.destination_basis(d);
     let (who, hashed, clear) = sent(d);
-    let list = |all: &[&str]| all.iter().map(ToString::to_string).collect();
+    let list = |all: &[&str]| -> Vec<String> { all.iter().map(ToString::to_string).collect() };
+    let mut clear = list(clear);
+    if d == Destination::Ga4 && t.ga4.ip_override {
+        clear.push("public IP address".into());
+    }
     Recipient {
         destination: d.as_str().into(),
         recipient: who.into(),
@@ -282,13 +281,12 @@ fn recipient(t: &TenantConfig, d: Destination, window: &str) -> Recipient {
         basis: basis.as_str().into(),
         needs_consent: basis.consent_needed().is_some(),
         hashed: list(hashed),
-        clear: list(clear),
+        clear,
     }
 }
 
 /// Who receives what. The README's table says the same field by field.
 fn sent(d: Destination) -> (&'static str, &'static [&'static str], &'static [&'static str]) {
-    const PERSON: &[&str] = &["email", "phone", "name", "address"];
     match d {
         Destination::Meta => (
             "Meta, Conversions API",
@@ -325,7 +323,7 @@ fn sent(d: Destination) -> (&'static str, &'static [&'static str], &'static [&'s
         ),
         Destination::Ga4 => (
             "Google, GA4 Measurement Protocol",
-            PERSON,
+            &["email", "phone", "name", "address", "external id"],
             &[
                 "client id, session id",
                 "city, state, postal code, country",

@@ -161,8 +161,8 @@ impl Config {
 
     fn retain_grants(&self) -> Vec<Grant> {
         let trimmed = self.tenant.iter().filter(|t| t.trim_raw).flat_map(TenantConfig::sources).collect();
-        // What a terminated tenant had goes, whatever it is.
-        let ended = [self.sources(), self.outputs(|_| true)].concat();
+        // What a terminated tenant had goes, switched off by now or not: brokers do not even name a topic to who may not describe it.
+        let ended: Vec<String> = self.tenant.iter().flat_map(TenantConfig::topics_ever).collect();
         let mut told = self.outputs(|short| short == "notices");
         told.push(self.topics.audit.clone());
         let mut others = self.sources();
@@ -175,7 +175,7 @@ impl Config {
             topics([self.sources(), vec![self.topics.directives.clone(), self.topics.audit.clone()]].concat(), &[Read]),
             topics(told, &[Write]),
             topics(trimmed, &[Write]),
-            topics(ended, &[Delete]),
+            topics(ended, &[Describe, Delete]),
             groups(vec![self.retain.group.clone()], false, &[Read, Describe]),
             groups(self.groups_beside_retain(), false, &[Read, Describe]),
             readers(),
@@ -324,5 +324,15 @@ mod tests {
             assert!(grants[0].names.contains(&governed.topic), "{}", governed.topic);
         }
         assert_eq!(grants[0].names.len(), config.governed().unwrap().len());
+    }
+
+    #[test]
+    fn retain_sees_and_deletes_what_was_switched_off() {
+        let ended = |grant: &Grant| grant.operations.contains(&Delete) && grant.operations.contains(&Describe);
+        let grants = config().grants(&Role::Retain);
+        let names: Vec<&String> = grants.iter().filter(|g| ended(g)).flat_map(|g| &g.names).collect();
+        for name in ["a.dest.tiktok", "a.network", "ab.dest.meta", "ab.events", "a.notices", "a.raw.web"] {
+            assert!(names.iter().any(|n| *n == name), "{name}: {names:?}");
+        }
     }
 }

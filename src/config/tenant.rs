@@ -11,7 +11,7 @@ use crate::model::tenant::TenantId;
 use crate::model::time::{DAY_MS, HOUR_MS};
 use crate::transform::minimise::Allowed;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What stands in the place of an event id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,7 +205,10 @@ impl TenantConfig {
                 None if category == Category::Network && self.network == Some(true) => {
                     Err(format!("tenant {}: windows.network: must be set, the profile has none", self.id))
                 }
-                None if self.plan == Plan::Enterprise && matches!(category, Category::Events | Category::Conversions) => {
+                None if self.plan == Plan::Enterprise
+                    && self.profile == Profile::WebAnalytics
+                    && matches!(category, Category::Events | Category::Conversions) =>
+                {
                     Err(format!("tenant {}: windows.{}: must be set, the plan is by contract", self.id, category.as_str()))
                 }
                 window => Ok(window),
@@ -291,6 +294,19 @@ impl TenantConfig {
         let destinations = self.destinations.iter().map(|d| format!("dest.{}", d.as_str()));
         let all = categories.chain(destinations).chain(OWN.iter().map(ToString::to_string));
         all.map(|short| (short.clone(), self.topic(&short))).collect()
+    }
+
+    /// Every topic whose keys are the tenant's pseudonyms, switched off by now or not: of categories and of destinations.
+    pub fn keyed_topics_ever(&self) -> impl Iterator<Item = String> + '_ {
+        let shorts = Category::ALL.iter().map(|c| c.as_str().to_owned());
+        let destinations = Destination::ALL.iter().map(|d| format!("dest.{}", d.as_str()));
+        shorts.chain(destinations).map(|short| self.topic(&short))
+    }
+
+    /// Every topic that a tenant may have had under its config: sources, and outputs that are switched off by now.
+    #[must_use]
+    pub fn topics_ever(&self) -> BTreeSet<String> {
+        self.keyed_topics_ever().chain(self.output_topics().into_iter().map(|(_, name)| name)).chain(self.sources()).collect()
     }
 
     /// Adds what is wrong with this tenant to `faults`, a sentence each.

@@ -46,6 +46,12 @@ impl Termination {
     pub fn begins_ms(&self) -> i64 {
         self.deadline_ms - ((self.deadline_ms - self.received_ms) / LEAD_PART).min(LEAD_MS_MAX)
     }
+
+    /// Whether the deadline of one that is not certified yet may be missed: half of the time from its beginning is over. Units: ms since the epoch.
+    #[must_use]
+    pub fn is_at_risk(&self, now_ms: i64) -> bool {
+        now_ms > self.begins_ms() + (self.deadline_ms - self.begins_ms()) / 2
+    }
 }
 
 /// All terminations in force, by tenant; of several the one that begins first.
@@ -119,6 +125,11 @@ mod tests {
         assert_eq!(one(NOW + LONGEST_MS).begins_ms(), NOW + 29 * DAY_MS);
         assert_eq!(one(NOW + 4_000).begins_ms(), NOW + 3_000);
         assert_eq!(one(NOW).begins_ms(), NOW);
+        let of_a_month = one(NOW + LONGEST_MS);
+        assert!(
+            !of_a_month.is_at_risk(NOW + 29 * DAY_MS) && of_a_month.is_at_risk(NOW + 29 * DAY_MS + DAY_MS / 2 + 1),
+            "before the deadline"
+        );
     }
 
     #[test]

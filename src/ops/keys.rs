@@ -61,7 +61,9 @@ pub fn load(path: &Path, variable: Option<String>) -> Result<Keyring, KeyringErr
 }
 
 fn load_file(path: &Path) -> Result<Keyring, String> {
-    let metadata = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}; make one with `lethe keys new --tenant T`"))?;
+    let metadata = std::fs::metadata(path).map_err(|e| {
+        format!("cannot be read: {e}; put it back or, where no tenant has records yet, make one with `lethe keys new --tenant T`")
+    })?;
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(format!("is readable by others (mode {mode:04o}); run `chmod 600` on it"));

@@ -21,7 +21,7 @@ pub const TABLE: &[(&str, &str, &str)] = &[
     (
         "lethe_destination_records_total",
         "counter",
-        "Destination records by tenant, destination and outcome: written, below_minimum, too_old, not_mapped.",
+        "Destination records by tenant, destination and outcome: written, below_minimum, too_old, not_mapped, opted_out.",
     ),
     ("lethe_fields_dropped_total", "counter", "Optional fields dropped from rows that went on, by tenant and schema field."),
     ("lethe_fields_minimised_total", "counter", "Fields kept out because the tenant does not need them, by tenant and schema field."),

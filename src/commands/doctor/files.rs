@@ -1,13 +1,14 @@
-//! Files: keyring, GeoIP database, password; and whether the keyring has every epoch that was in use.
+//! Files: keyring, signing key, GeoIP database, password; and whether the keyring has every epoch that was in use.
 
 use super::Finding;
 use crate::config::{Config, TenantConfig};
 use crate::kafka::consumer::{RawConsumer, places_of};
+use crate::lifecycle::signed::read_private;
 use crate::model::keyring::Keyring;
 use crate::model::tenant::TenantId;
 use crate::model::time::DAY_MS;
 use crate::ops::assets::GeoFile;
-use crate::ops::{clock, keys};
+use crate::ops::{clock, keys, keys_signing};
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -25,23 +26,38 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
         Err(fault) => findings.push(Finding::fail(
             "keyring",
             fault.to_string(),
-            "put the right keyring back, mode 0600, or `lethe keys new --tenant T`",
+            "put the right keyring back, mode 0600; `lethe keys new --tenant T` only for a tenant that has no records yet",
         )),
         Ok(keyring) => {
             let key = |t: &&TenantConfig| keyring.tenants.get(&t.id).is_some_and(|all| all.last().is_some_and(|e| e.key.is_some()));
             let without: Vec<&TenantConfig> = config.tenant.iter().filter(|t| !key(t)).collect();
             for tenant in &without {
                 let detail = format!("tenant {} has no key in force", tenant.id);
-                findings.push(Finding::fail("keyring", detail, format!("lethe keys new --tenant {}", tenant.id)));
+                let mend = format!("put its keys back; `lethe keys new --tenant {}` only if it has no records yet", tenant.id);
+                findings.push(Finding::fail("keyring", detail, mend));
             }
             if without.is_empty() {
                 findings.push(Finding::pass("keyring", format!("a key for each of {} tenants", config.tenant.len())));
             }
         }
     }
+    findings.push(signing_key(config));
     findings.extend(geoip(config));
     findings.extend(password(config));
     findings
+}
+
+fn signing_key(config: &Config) -> Finding {
+    let file = &config.keys.signing_file;
+    let text = keys_signing::read(file).map_err(|e| e.to_string());
+    match text.and_then(|text| read_private(&text).ok_or_else(|| format!("{} is no Ed25519 key in PEM", file.display()))) {
+        Ok(_) => Finding::pass("signing key", format!("{} can sign certificates", file.display())),
+        Err(fault) => Finding::warn(
+            "signing key",
+            fault,
+            "where `lethe retain` runs, which certifies nothing without it: put it back, mode 0600; no other job needs it",
+        ),
+    }
 }
 
 fn geoip(config: &Config) -> Option<Finding> {

@@ -8,21 +8,25 @@ use crate::lifecycle::termination::Termination;
 use crate::ops::clock;
 
 impl Officer<'_> {
+    fn termination(&self, id: &str, r: &Request) -> Option<Termination> {
+        self.in_force.get(&r.key(id)).and_then(|standing| Termination::of(standing))
+    }
+
     /// By when a request must be done, if it has a deadline. Units: ms since the epoch.
     pub(super) fn deadline_ms(&self, id: &str, r: &Request) -> Option<i64> {
         match r.kind.as_str() {
             "erase" => Some(r.received_ms + self.config.retain.erasure_deadline.as_millis() as i64),
-            "terminate" => self.in_force.get(&r.key(id)).and_then(|s| Termination::of(s)).map(|t| t.deadline_ms),
+            "terminate" => self.termination(id, r).map(|t| t.deadline_ms),
             _ => None,
         }
     }
 
-    /// Whether the deadline of a request may be missed. A termination begins in time by itself: its deadline is at risk once it has passed.
+    /// Whether the deadline of a request may be missed.
     pub(super) fn is_at_risk(&self, id: &str, r: &Request, now_ms: i64) -> bool {
-        let Some(deadline_ms) = self.deadline_ms(id, r) else { return false };
         if r.kind == "terminate" {
-            return now_ms > deadline_ms;
+            return self.termination(id, r).is_some_and(|t| t.is_at_risk(now_ms));
         }
+        let Some(deadline_ms) = self.deadline_ms(id, r) else { return false };
         let longest_ms = self.longest_ms.get(&r.tenant).copied().unwrap_or(0);
         is_at_risk(r.received_ms, deadline_ms, r.swept_ms, longest_ms, now_ms)
     }

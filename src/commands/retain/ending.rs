@@ -18,8 +18,6 @@ use crate::lifecycle::audit::{Found, PlaceAt, SweptRange, What};
 use crate::lifecycle::certificate::{Certificate, Ended, Times};
 use crate::lifecycle::request::{Request, State};
 use crate::lifecycle::termination::Termination;
-use crate::model::category::Category;
-use crate::model::destination::Destination;
 use crate::ops::{clock, keys};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -65,7 +63,7 @@ impl Officer<'_> {
 
     /// Every topic of a tenant that is there: what its config names or could name, and what it named when it was terminated.
     fn topics_there(&self, tenant: &str, ids: &[String]) -> Vec<String> {
-        let mut found: BTreeSet<String> = self.tenant(tenant).map(every_topic).unwrap_or_default();
+        let mut found: BTreeSet<String> = self.tenant(tenant).map(TenantConfig::topics_ever).unwrap_or_default();
         for request in ids.iter().filter_map(|id| self.requests.by_id.get(id)) {
             found.extend(request.raw.iter().chain(&request.governed).map(|p| p.topic.clone()));
             found.extend(request.deleting.iter().flatten().cloned());
@@ -253,14 +251,6 @@ impl Officer<'_> {
             ..Certificate::begin(id, request, termination.received_ms, times)?
         })
     }
-}
-
-/// Every topic that a tenant may have had under its config, switched off or not.
-fn every_topic(tenant: &TenantConfig) -> BTreeSet<String> {
-    let shorts = Category::ALL.iter().map(|c| c.as_str().to_owned());
-    let destinations = Destination::ALL.iter().map(|d| format!("dest.{}", d.as_str()));
-    let named = shorts.chain(destinations).map(|short| tenant.topic(&short));
-    named.chain(tenant.output_topics().into_iter().map(|(_, name)| name)).chain(tenant.sources()).collect()
 }
 
 /// Where groups had committed offsets, but for topics that are kept.
