@@ -4,9 +4,9 @@
 use crate::support::journey::Journey;
 use crate::support::kafka;
 use crate::support::wait::{PATIENCE, eventually};
+use lethe::ops::clock::now_ms;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where a marker may stand clear, besides the raw topic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,10 +79,6 @@ impl Markers {
         leaks.dedup();
         leaks
     }
-}
-
-fn now_ms() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
 /// An event with a marker in every field that can hold one, and the row's own name and ids again in its texts.

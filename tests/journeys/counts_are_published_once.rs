@@ -15,8 +15,8 @@ use lethe::derive::cell::Cell;
 use lethe::derive::money::Micros;
 use lethe::derive::subjects::{Subject, hash};
 use lethe::model::pseudonym::Epoch;
+use lethe::ops::clock::now_ms;
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 pub const PARTITIONS: u32 = 2;
 const HOUR_MS: i64 = 3_600_000;
@@ -111,7 +111,7 @@ pub fn prepared(journey: &Journey) -> (TestConfig, Vec<String>) {
 fn killed_twice_and_every_count_is_published_once() {
     let journey = Journey::with_own_broker("every_count_is_published_once");
     let (config, tenants) = prepared(&journey);
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let now_ms = now_ms();
     // A day that is over, and the morning after.
     let start_ms = now_ms.div_euclid(DAY_MS) * DAY_MS - 2 * DAY_MS;
     let stored_ms = start_ms + LATENESS_MS;

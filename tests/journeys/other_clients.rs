@@ -6,10 +6,10 @@ use crate::support::outside::program;
 use crate::support::python::read_back;
 use crate::support::scene::Scene;
 use lethe::generator::{Expectation, Generator};
+use lethe::ops::clock::now_ms;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const ROWS: u64 = 4_000;
 
@@ -29,7 +29,7 @@ fn feed(mut producer: Command, lines: &[Vec<u8>]) {
 fn other_clients_produce_and_read() {
     let scene = Scene::new(Journey::new("other_clients_produce_and_read"), |config| config);
     let raw = scene.raw_topic(scene.tenant());
-    let now_ms = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    let now_ms = now_ms();
     let generator = Generator::new(11, scene.tenant(), now_ms);
     let (mut for_kcat, mut for_java, mut let_in) = (Vec::new(), Vec::new(), 0);
     let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();

@@ -17,10 +17,11 @@ use crate::support::wait::eventually;
 use apache_avro::Schema;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
+use lethe::ops::clock::now_ms;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// A producer's own schema: a part of ours, and a field that we do not know.
 fn writers(extra: &str) -> String {
@@ -31,10 +32,6 @@ fn writers(extra: &str) -> String {
         {{"name":"event_name","type":"string"}},{{"name":"event_time","type":{time}}},{{"name":"consent","type":{consent}}},
         {{"name":"{extra}","type":["null","string"],"default":null}}]}}"#
     )
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
 /// An event by [`writers`], in the wire format.

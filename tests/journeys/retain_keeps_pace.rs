@@ -8,10 +8,11 @@ use crate::support::journey::Journey;
 use crate::support::kafka::{self, Keep};
 use crate::support::wait::eventually;
 use lethe::kafka::client;
+use lethe::ops::clock::now_ms;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The least share of a plain loop's rate.
 const LEAST: f64 = 0.5;
@@ -21,10 +22,6 @@ const PARTITIONS: usize = 4;
 fn asked() -> (usize, bool) {
     let given = std::env::var("LETHE_RETAIN_RECORDS").ok().and_then(|n| n.parse().ok());
     (given.unwrap_or(5_000), given.is_some())
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
 /// A key as `run` writes it: subject and event id, both pseudonyms.

@@ -7,9 +7,9 @@ use crate::support::lethe::Lethe;
 use crate::support::python::python;
 use crate::support::wait::eventually;
 use crate::window_elapsed::prepared;
+use lethe::ops::clock::now_ms;
 use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Keeps a table as consumers downstream do, by Confluent's Python client: upsert by key, delete on null. Once its input ends it reads to the ends of
 /// all partitions and prints the table.
@@ -64,10 +64,6 @@ impl TableConsumer {
         let table: BTreeMap<String, String> = serde_json::from_slice(&done.stdout).unwrap();
         table.into_iter().map(|(key, value)| (key, value.into_bytes())).collect()
     }
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
 /// What must be there: each key and when its first version was stored, at the earliest. A key may be absent once that one is due, not before.
@@ -240,7 +236,7 @@ fn a_shortened_window_takes_effect_and_what_is_not_due_stays() {
     let keep = keep_ms(&journey, &short, &topic);
     let newest = kafka::read_committed(journey.bootstrap(), &topic).iter().map(|r| r.timestamp_ms).max().unwrap();
     eventually("the old ones to be due", || {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+        let now = now_ms();
         (now > newest + keep).then_some(())
     });
     write(&journey, &topic, 5);

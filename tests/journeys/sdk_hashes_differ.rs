@@ -7,11 +7,11 @@
 use crate::support::journey::Journey;
 use crate::support::kafka;
 use crate::support::outside::repository;
+use lethe::ops::clock::now_ms;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const DESTINATIONS: [&str; 6] = ["meta", "google_ads", "google_ads_enhancement", "google_data_manager", "tiktok", "ga4"];
 
@@ -202,7 +202,7 @@ fn sdk_hashes_differ() {
             .set("ga4.measurement_id", "G-1")
     });
     journey.set_up(&config);
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_millis() as i64;
+    let now_ms = now_ms();
     let events: Vec<Value> = cases.iter().map(|case| case.event(now_ms)).collect();
     kafka::produce_json(journey.bootstrap(), &format!("{acme}.raw.web"), &events);
     journey.lethe(&config).args(["run", "--until-caught-up"]).finish().assert_done();

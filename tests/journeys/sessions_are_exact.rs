@@ -15,10 +15,11 @@ use lethe::model::consent::Purpose;
 use lethe::model::directive::{Order, Pseudonyms};
 use lethe::model::header::Header;
 use lethe::model::pseudonym::{self, Epoch, Pseudonym};
+use lethe::ops::clock::now_ms;
 use lethe::transform::avro::single_object_prefix;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 pub const PARTITIONS: u32 = 2;
 const MINUTE_MS: i64 = 60_000;
@@ -103,7 +104,7 @@ fn killed_twice_and_every_session_is_what_a_sort_gives() {
     let config = config.set("topics.partitions", i64::from(PARTITIONS)).set("kafka.session_timeout_ms", 6_000);
     let config = config.set("kafka.transaction_timeout_ms", 3_000).tenant(&acme, |t| t);
     journey.lethe(&config).args(["topics", "apply"]).finish().assert_done();
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let now_ms = now_ms();
     let all = events(now_ms);
     let (topic, sessions) = (format!("{acme}.events"), format!("{acme}.sessions"));
     let start = || {
@@ -189,7 +190,7 @@ fn open_sessions_are_held_and_taken_over() {
     let config = journey.config().set("sessions.group", format!("{}-sessions", journey.namespace()));
     let config = config.set("topics.partitions", i64::from(PARTITIONS)).tenant(&acme, |t| t);
     journey.lethe(&config).args(["topics", "apply"]).finish().assert_done();
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let now_ms = now_ms();
     for n in (0..open).step_by(50_000) {
         let some = (n..open.min(n + 50_000)).map(|n| Event {
             id: format!("e{n}"),

@@ -10,7 +10,7 @@ use crate::support::journey::Journey;
 use crate::support::kafka;
 use crate::support::lethe::Lethe;
 use crate::support::scene::{Scene, rows};
-use crate::support::wait::{eventually, eventually_within, heavy};
+use crate::support::wait::{Stop, eventually, eventually_within, heavy};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -162,15 +162,6 @@ fn feed(scene: &Scene, rate: Option<u64>, oracle: &Beside, given: &AtomicU64, st
             }
             None => std::thread::sleep(Duration::from_millis(20)),
         }
-    }
-}
-
-/// Lets the feeder end, whatever becomes of the test.
-struct Stop<'s>(&'s AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -15,12 +15,13 @@ use crate::support::metrics::http_get;
 use crate::support::outside::{program, repository};
 use crate::support::scene::busy;
 use crate::support::wait::{PATIENCE, eventually, eventually_within};
+use lethe::ops::clock::now_ms;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Panels that are rightly empty here: what they show did not happen. Everything else has data.
 const QUIET: [&str; 2] = ["Tombstones", "Waiting for a schema"];
@@ -140,7 +141,7 @@ fn every_query_and_alert_works_on_a_real_run() {
     let (run, file) = start("run");
     let (retain, _) = start("retain");
     let prometheus = Prometheus::start(journey.home(), &[("lethe-run", run.http()), ("lethe-retain", retain.http())]);
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let now_ms = now_ms();
     let generator = lethe::generator::Generator::new(5, &acme, now_ms);
     let mut made = 0;
     let empty = || -> BTreeSet<String> {

@@ -97,9 +97,10 @@ fn the_bytes_are_gone_inside_the_window() {
     assert_eq!(kafka::watermarks(journey.bootstrap(), &topic), ends, "a clean partition gets no roll records");
     let metrics = retain.metrics();
     assert_eq!(metrics.sum("lethe_retention_overdue_seconds", &[("topic", &topic)]), 0.0);
-    // Where the cleaner was late, what it left over was found and got a second one.
-    let tombstones = metrics.sum("lethe_retention_tombstones_total", &[("topic", &topic)]);
-    assert!(tombstones > written.len() as f64, "{tombstones} tombstones of {} records and the idle one", written.len());
+    // One each; only what a late cleaner left over, which the log tells, gets a second one.
+    let (tombstones, records) = (metrics.sum("lethe_retention_tombstones_total", &[("topic", &topic)]), 1.0 + written.len() as f64);
+    let is_left_over = retain.stderr().contains("left over");
+    assert!(tombstones == records || is_left_over && tombstones > records, "{tombstones} tombstones of {records} records");
     retain.terminate_within(Duration::from_secs(10)).assert_done();
 }
 

@@ -15,7 +15,8 @@ use crate::support::proxy::Proxy;
 use crate::support::pseudonymised::produce;
 use crate::support::wait::{eventually, eventually_within, heavy};
 use crate::window_elapsed::prepared;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use lethe::ops::clock::now_ms;
+use std::time::Duration;
 
 /// How long the last of it may take to be put right: a session, a transaction and a client's longest wait, one after the other, on a busy machine.
 const SETTLED_WITHIN: Duration = Duration::from_secs(300);
@@ -214,7 +215,7 @@ pub fn sessions_at_random(ground: &Ground, moments: &mut Moments) -> Shown {
     let config = config.set("topics.partitions", i64::from(sessions::PARTITIONS)).set("kafka.session_timeout_ms", 6_000);
     let config = config.set("kafka.transaction_timeout_ms", 3_000).tenant(&acme, |t| t);
     journey.lethe(&config).args(["topics", "apply"]).finish().assert_done();
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_millis() as i64;
+    let now_ms = now_ms();
     let all = sessions::events(now_ms);
     let (topic, sessions_topic) = (format!("{acme}.events"), format!("{acme}.sessions"));
     let rounds = rounds(ground);
@@ -248,7 +249,7 @@ pub fn aggregate_at_random(ground: &Ground, moments: &mut Moments) -> Shown {
     let journey = journey(ground, "aggregate_at_random");
     let (config, tenants) = counts::prepared(&journey);
     let config = config.set("kafka.transaction_timeout_ms", 4_000);
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_millis() as i64;
+    let now_ms = now_ms();
     let start_ms = now_ms.div_euclid(counts::DAY_MS) * counts::DAY_MS - 2 * counts::DAY_MS;
     let stored_ms = start_ms + counts::LATENESS_MS;
     let all: Vec<Vec<counts::Event>> = (0..tenants.len() as u64).map(|n| counts::events(start_ms, n + 3)).collect();

@@ -16,13 +16,14 @@ use crate::support::outside::repository;
 use crate::support::python::{python, read_back_waiting};
 use crate::support::wait::{PATIENCE, eventually, heavy};
 use lethe::generator::Generator;
+use lethe::ops::clock::now_ms;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use stub::Stub;
 
 const DESTINATIONS: [&str; 6] = ["meta", "google_ads", "google_ads_enhancement", "google_data_manager", "tiktok", "ga4"];
@@ -32,10 +33,6 @@ const EVENTS: u64 = 2_500;
 
 /// How long a record that is too early has to wait. Units: ms.
 const WAIT_MS: i64 = 3_000;
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_millis() as i64
-}
 
 /// The README's forwarder.
 fn forwarder() -> String {
@@ -80,7 +77,7 @@ fn forward(journey: &Journey, code: &Path, destination: &str, url: &str) -> Kept
 fn committed_all(bootstrap: &str, topic: &str) -> bool {
     let records = kafka::read_committed(bootstrap, topic);
     let ends: BTreeMap<i32, i64> = records.iter().map(|record| (record.partition, record.offset + 1)).collect();
-    let committed = kafka::committed(bootstrap, &format!("forward-{topic}"), topic);
+    let committed = kafka::committed(bootstrap, &topic.replace(".dest.", ".forward."), topic);
     committed.iter().all(|at| ends.get(&at.partition).is_none_or(|end| at.offset == Some(*end)))
 }
 
