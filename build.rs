@@ -1,4 +1,5 @@
-//! Embeds the user-agent rules that ship inside the `ua-parser` crate, as JSON, with the closed list of names they can yield.
+//! Embeds the user-agent rules that ship inside the `ua-parser` crate, as JSON, with the closed list of names they can yield; and has the linker put one
+//! function of ours in the place of librdkafka's.
 //!
 //! `regexes.yaml` (uap-core) lies in the crate's package but the crate does not export it, so Cargo is asked where the package is.
 //! YAML is read here and not at start: the binary then needs no YAML reader, and a broken file breaks the build, not a worker.
@@ -23,6 +24,10 @@ const NAMES_PER_RULE_MAX: usize = 300;
 fn main() -> Result<(), Failure> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=Cargo.lock");
+    // See src/kafka/native.rs. Only where the linker knows of it: elsewhere librdkafka stays as it is.
+    if env::var("CARGO_CFG_TARGET_OS")? == "linux" {
+        println!("cargo::rustc-link-arg=-Wl,--wrap=rd_kafka_metadata_update_op");
+    }
     let file = ua_parser_root()?.join("uap-core").join("regexes.yaml");
     println!("cargo::rerun-if-changed={}", file.display());
     let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
