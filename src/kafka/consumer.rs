@@ -316,7 +316,8 @@ impl RawConsumer {
     /// Where each partition begins and ends now. Errors: the brokers do not answer.
     pub fn watermarks(&self, place: Place) -> Result<(i64, i64), Fault> {
         let topic = self.source(place.0);
-        self.consumer.fetch_watermarks(topic, place.1, self.patience).map_err(|e| Fault::Retry(format!("watermarks of {topic}: {e}")))
+        let answer = self.consumer.fetch_watermarks(topic, place.1, self.patience);
+        answer.map_err(|e| self.revival.retry(self.consumer.client(), &format!("watermarks of {topic}"), &e))
     }
 
     /// Where each of these partitions ends for readers of committed records, in one request to each broker. A question for one partition alone, as
@@ -359,7 +360,8 @@ impl RawConsumer {
         if list.count() == 0 {
             return Ok(()); // which librdkafka takes for an invalid argument
         }
-        let sought = self.consumer.seek_partitions(list, self.patience).map_err(|e| Fault::Retry(format!("rewind: {e}")))?;
+        let sought = self.consumer.seek_partitions(list, self.patience);
+        let sought = sought.map_err(|e| self.revival.retry(self.consumer.client(), "rewind", &e))?;
         let failed = sought.elements().iter().find_map(|e| e.error().err());
         failed.map_or(Ok(()), |e| Err(Fault::Retry(format!("rewind: {e}"))))
     }

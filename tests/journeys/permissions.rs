@@ -267,7 +267,10 @@ fn doctor_sees_what_is_wrong(secured: &Secured) {
     hanging.send(BaseRecord::<str, str>::to("zeta.sessions").key("k").payload("v")).map_err(|(e, _)| e).unwrap();
     hanging.flush(Duration::from_secs(10)).unwrap();
 
-    let report = secured.doctor(&operator.clone().set("geoip.file", geoip.display().to_string()), &["--role", "operator"], 1);
+    let wrong = operator.clone().set("geoip.file", geoip.display().to_string()).set("keys.signing_file", "/no/such/signing.key");
+    let report = secured.doctor(&wrong, &["--role", "operator"], 1);
+    let unsigned = told(&report, "signing key");
+    assert!(unsigned.starts_with("\"warn\"") && unsigned.contains("lethe retain"), "{unsigned}");
     for (check, detail, mend) in [
         ("topics", "acme.events: cleanup.policy is delete and must be compact", "lethe topics apply"),
         ("keyring", "readable by others", "0600"),

@@ -84,6 +84,11 @@ fn a_terminated_tenant_is_gone_by_its_deadline_and_others_go_on() {
     let events = format!("{}.events", case.leaving);
     let before = case.stored(&events);
     assert!(before > 0);
+    // Without its keys nobody could say whose these records are: they stay until the records are gone.
+    let refused = case.call(&["keys", "destroy", "--tenant", &case.leaving]);
+    refused.assert_code(1);
+    assert!(refused.stderr.contains("terminate the tenant first"), "{}", refused.stderr);
+    case.call(&["keys", "destroy", "--tenant", "nobody"]).assert_code(2);
     let mut jobs: Vec<_> = ["run", "sessions", "aggregate"].map(|job| case.journey.lethe(&case.config).args([job]).start()).into();
     jobs.iter_mut().for_each(crate::support::lethe::Lethe::wait_until_ready);
     let retain = case.journey.lethe(&case.config).args(["retain"]).start();
