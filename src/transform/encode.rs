@@ -316,7 +316,7 @@ pub fn special_category_notice(topic: TopicIndex, category: &str, field: Field, 
     let key = Span::since(start, &out.arena);
     let start = out.arena.len();
     let mut o = Object::open(&mut out.arena);
-    o.string("notice", "special_category");
+    o.string("type", "special_category");
     o.string("category", category);
     write_origin(Some(field), origin, &mut o);
     o.close();

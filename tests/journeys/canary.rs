@@ -3,6 +3,7 @@
 
 use crate::support::journey::Journey;
 use crate::support::kafka;
+use crate::support::python::assert_schema;
 use crate::support::wait::{PATIENCE, eventually};
 use lethe::ops::clock::now_ms;
 use serde_json::{Value, json};
@@ -275,6 +276,10 @@ fn no_personal_value_gets_out() {
                 leaks.push(format!("{topic}: ip"));
             }
         }
+    }
+    for (short, schema) in [("quarantine", "quarantine/quarantine.schema.json"), ("notices", "notice/notice.schema.json")] {
+        let all = kafka::read_committed(journey.bootstrap(), &format!("{acme}.{short}"));
+        assert_schema(schema, &all.iter().map(kafka::Record::json).collect::<Vec<_>>());
     }
     leaks.sort();
     leaks.dedup();

@@ -110,7 +110,9 @@ fn an_export_is_what_other_clients_read() {
     agrees(&journey, &config, &acme, &compared);
 
     let audit = journey.lethe(&config).args(["audit", "verify", "--json"]).finish();
-    assert!(serde_json::from_str::<Value>(&audit.assert_done().stdout).unwrap()["entries"].as_u64() >= Some(9));
+    let report: Value = serde_json::from_str(&audit.assert_done().stdout).unwrap();
+    assert!(report["entries"].as_u64() >= Some(9), "{report}");
+    assert_schema("audit/report.schema.json", &[report]);
     let entries = kafka::read_committed(journey.bootstrap(), &format!("{}.audit", journey.namespace()));
     let told: Vec<Value> = entries.iter().map(kafka::Record::json).filter(|e| e["requests"] == json!([request])).collect();
     assert_eq!(told.len(), 2, "before the first record left, and after the last");

@@ -331,11 +331,11 @@ fn a_hold_wins_until_it_is_released_and_bad_directives_do_nothing() {
     assert_eq!(released.assert_done().request(), hold);
     eventually("the certificate", || (case.state(&erase) == "certified").then_some(()));
     assert_eq!(live(), 3);
-    let notices: String =
-        kafka::read_committed(case.journey.bootstrap(), &case.topic("notices")).iter().map(|r| r.json().to_string()).collect();
+    let notices: Vec<Value> = kafka::read_committed(case.journey.bootstrap(), &case.topic("notices")).iter().map(|r| r.json()).collect();
     for event in ["hold_set", "hold_released", "certified"] {
-        assert!(notices.contains(event), "{event}: {notices}");
+        assert!(notices.iter().any(|n| n["type"] == event), "{event}: {notices:?}");
     }
+    assert_schema("notice/notice.schema.json", &notices);
     let states: Vec<Value> = [&hostile, &erase, &hold, &restricted].map(|request| case.status(request)).to_vec();
     assert_schema("status/request.schema.json", &states);
     assert_schema("audit/entry.schema.json", &case.entries());

@@ -7,13 +7,16 @@ use crate::support::python::{assert_schema, faults_by_schema};
 use serde_json::Value;
 
 /// Schema, examples, bad examples.
-const SCHEMAS: [(&str, &[&str], &[&str]); 8] = [
+const SCHEMAS: [(&str, &[&str], &[&str]); 11] = [
     ("aggregate/aggregate.schema.json", &["aggregate/example.json"], &["aggregate/bad.json"]),
-    ("audit/entry.schema.json", &["audit/entry.json"], &[]),
+    ("audit/entry.schema.json", &["audit/entry.json"], &["audit/bad_report.json"]),
+    ("audit/report.schema.json", &["audit/report.json"], &["audit/bad_report.json"]),
     ("certificate/certificate.schema.json", &["certificate/example.json", "certificate/terminate.json"], &[]),
     ("directive/directive.schema.json", &["directive/erase.json", "directive/hold.json"], &["directive/bad.json"]),
     ("export/breach_scope.schema.json", &["export/breach_scope.json"], &["export/bad_breach_scope.json"]),
     ("export/manifest.schema.json", &["export/manifest.json"], &["export/bad_manifest.json"]),
+    ("notice/notice.schema.json", &["notice/request.json", "notice/special_category.json"], &["notice/bad.json"]),
+    ("quarantine/quarantine.schema.json", &["quarantine/example.json"], &["quarantine/bad.json"]),
     ("status/request.schema.json", &["status/request.json"], &["status/bad.json"]),
     ("status/status.schema.json", &["status/status.json"], &[]),
 ];

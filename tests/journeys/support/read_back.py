@@ -114,8 +114,8 @@ def main():
             counts[short] += 1
             if short in ("quarantine", "notices"):
                 value = json.loads(message.value())
-                assert set(value) <= {"reason", "notice", "category", "field", "topic", "partition", "offset", "received_at"}
-                reasons[value.get("reason", value.get("notice"))] += 1
+                assert set(value) <= {"reason", "type", "category", "field", "topic", "partition", "offset", "received_at"}
+                reasons[value.get("reason", value.get("type"))] += 1
                 place = (value["topic"], value["partition"], value["offset"])
                 assert short == "notices" or place not in places, "a row twice in quarantine"
                 places.add(place)
