@@ -4,7 +4,11 @@
 here=$(cd "$(dirname "$0")/../.." && pwd)
 case "$1" in
 info) echo "title=Lethe"; echo eos=yes; echo translate=w1.py ;;
-build) CARGO_TARGET_DIR=${LETHE_TARGET_DIR:-$PEERS_WORK/target} cargo build --release --quiet --manifest-path "$here/Cargo.toml" ;;
+build)
+  # w1.py, which the judge runs, reads Avro.
+  python=$PEERS_WORK/venv/bin/python
+  "$python" -c 'import fastavro' 2>/dev/null || "$python" -m pip install -q fastavro
+  CARGO_TARGET_DIR=${LETHE_TARGET_DIR:-$PEERS_WORK/target} cargo build --release --quiet --manifest-path "$here/Cargo.toml" ;;
 version) git -C "$here" describe --always --dirty ;;
 run)
   lethe=${LETHE_TARGET_DIR:-$PEERS_WORK/target}/release/lethe
