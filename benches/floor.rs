@@ -43,7 +43,7 @@ struct Piece {
 
 fn main() {
     let env = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: this bench needs a broker with W1's topics"));
-    let config = KafkaConfig { bootstrap_servers: env("BOOTSTRAP"), linger_ms: 50, ..KafkaConfig::default() };
+    let config = KafkaConfig { bootstrap_servers: env("BOOTSTRAP"), ..KafkaConfig::default() };
     let group = env("GROUP");
     let consumer = Arc::new(RawConsumer::connect(&config, &group, &["w1.raw".to_owned()], Arc::new(Generation::default())).unwrap());
     let mut producer = TransactionalProducer::connect(&config, &group).unwrap();

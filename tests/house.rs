@@ -83,8 +83,7 @@ const UNSAFE: [(&str, &str); 3] = [
     ),
     (
         "kafka/native",
-        "a record handed to librdkafka by its own call costs a dozen allocations less; rust-rdkafka can neither give a client its brokers again nor \
-         pass over a hint that crashes it",
+        "rust-rdkafka can neither tell who a member of a group is, nor give a client its brokers again, nor pass over a hint that crashes it",
     ),
     ("kafka/permissions", "librdkafka tells authorised operations only through its own calls"),
 ];

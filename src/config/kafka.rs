@@ -1,4 +1,4 @@
-//! How to reach Kafka: an allow-list of librdkafka's settings, because one free key can undo exactly-once.
+//! How to reach Kafka: an allow-list of settings, because one free key can undo exactly-once.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,9 +36,7 @@ pub struct KafkaConfig {
     pub transaction_timeout_ms: u32,
     /// Compression of produced batches: `none`, `lz4`, `zstd`, `snappy`, `gzip`.
     pub compression: String,
-    /// How long a produced record may wait for company. Units: ms.
-    pub linger_ms: u32,
-    /// Largest produced batch. Units: bytes.
+    /// Largest produced batch. Units: bytes, before compression.
     pub batch_size: u32,
     /// How much a consumer may fetch ahead. Units: KiB.
     pub fetch_ahead_kib: u32,
@@ -62,7 +60,6 @@ impl Default for KafkaConfig {
             max_poll_interval_ms: 60_000,
             transaction_timeout_ms: 10_000,
             compression: "lz4".into(),
-            linger_ms: 5,
             batch_size: 1_000_000,
             fetch_ahead_kib: 32_768,
         }
@@ -121,7 +118,6 @@ impl KafkaConfig {
             faults.push("kafka.max_poll_interval_ms: must be at least 45000 with group_protocol = \"consumer\"".into());
         }
         between("transaction_timeout_ms", self.transaction_timeout_ms, 1_000, 60_000, faults);
-        between("linger_ms", self.linger_ms, 0, 1_000, faults);
         between("batch_size", self.batch_size, 16_384, 16_777_216, faults);
         between("fetch_ahead_kib", self.fetch_ahead_kib, 1_024, 1_048_576, faults);
         if self.client_id.is_empty() {

@@ -292,11 +292,16 @@ pub fn base(config: &KafkaConfig) -> Result<ClientConfig, Fault> {
         c.set(name, value);
     }
     if !config.sasl_password_file.is_empty() {
-        let password = std::fs::read_to_string(&config.sasl_password_file)
-            .map_err(|e| Fault::Stop(format!("kafka.sasl_password_file: the file cannot be read: {e}")))?;
-        c.set("sasl.password", password.trim_end_matches(['\r', '\n']));
+        c.set("sasl.password", password(config)?);
     }
     Ok(c)
+}
+
+/// The password, read from its file. Errors: the file cannot be read.
+pub(super) fn password(config: &KafkaConfig) -> Result<String, Fault> {
+    let text = std::fs::read_to_string(&config.sasl_password_file)
+        .map_err(|e| Fault::Stop(format!("kafka.sasl_password_file: the file cannot be read: {e}")))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// A consumer's settings.
@@ -314,7 +319,6 @@ pub fn consumer(config: &KafkaConfig, group: &str) -> Result<ClientConfig, Fault
         // The default, 1000, starves a consumer whose local queue fills: measured four times slower.
         .set("fetch.queue.backoff.ms", "5")
         .set("fetch.wait.max.ms", "50")
-        .set("fetch.message.max.bytes", "4194304")
         .set("queued.min.messages", "100000")
         .set("queued.max.messages.kbytes", config.fetch_ahead_kib.to_string())
         .set("check.crcs", "true")
@@ -328,19 +332,6 @@ pub fn consumer(config: &KafkaConfig, group: &str) -> Result<ClientConfig, Fault
     Ok(c)
 }
 
-/// A transactional producer's settings.
-///
-/// Errors: as [`base`].
-pub fn transactional(config: &KafkaConfig, id: &str) -> Result<ClientConfig, Fault> {
-    let mut c = producer(config)?;
-    c.set("transactional.id", id).set("transaction.timeout.ms", config.transaction_timeout_ms.to_string());
-    // The commit says whether all was delivered: only what was not needs a report.
-    c.set("delivery.report.only.error", "true");
-    // A record may not wait longer than its transaction lives.
-    c.set("message.timeout.ms", config.transaction_timeout_ms.to_string());
-    Ok(c)
-}
-
 /// A plain idempotent producer's settings.
 ///
 /// Errors: as [`base`].
@@ -349,7 +340,7 @@ pub fn producer(config: &KafkaConfig) -> Result<ClientConfig, Fault> {
     c.set("enable.idempotence", "true")
         .set("acks", "all")
         .set("compression.type", &config.compression)
-        .set("linger.ms", config.linger_ms.to_string())
+        .set("linger.ms", "5")
         .set("batch.size", config.batch_size.to_string())
         .set("batch.num.messages", "100000")
         .set("message.max.bytes", "4194304")

@@ -2,11 +2,12 @@
 
 use super::client::{self, Fault, REQUEST_TIMEOUT, Revival};
 use super::directives::Mark;
+use super::native;
 use crate::config::kafka::KafkaConfig;
 use crate::model::header;
 use crate::model::record::RawRecords;
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -109,7 +110,16 @@ pub fn places_of<'t>(sources: impl Iterator<Item = (usize, &'t str)>, there: &Ha
 ///
 /// It is taken when a generation begins and goes with everything read in it. Taken at the commit, it would be worthless: a member that was
 /// thrown out has forgotten its id by then, and a transaction without a member's id is not checked against the group at all.
-pub struct Membership(pub(super) ConsumerGroupMetadata);
+pub struct Membership {
+    /// The group.
+    pub(super) group: String,
+    /// Its generation, or the member's epoch (KIP-848).
+    pub(super) generation: i32,
+    /// The member's id; empty for who is in no group.
+    pub(super) id: String,
+    /// `group.instance.id`, if it has one.
+    pub(super) instance: Option<String>,
+}
 
 /// A record that is looked at and not kept.
 pub struct Lent<'m> {
@@ -270,9 +280,9 @@ impl RawConsumer {
     /// Who this member is now. Errors: `None` for a member that was thrown out of the group, or is in none.
     #[must_use]
     pub fn membership(&self) -> Option<Membership> {
-        let metadata = self.consumer.group_metadata()?;
+        let member = native::membership(self.consumer.client())?;
         // In this order: librdkafka forgets the id and marks the assignment as lost in one step of the thread that answers both questions.
-        (!self.consumer.assignment_lost()).then_some(Membership(metadata))
+        (!self.consumer.assignment_lost()).then_some(member)
     }
 
     /// Committed offsets and their marks; read as stable offsets. Shape: places without a commit are left out. Errors: the brokers do not answer.

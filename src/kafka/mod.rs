@@ -1,4 +1,4 @@
-//! The only room with librdkafka in it.
+//! The only room that talks to Kafka: by librdkafka to read and to administer, by itself to write transactions.
 
 pub mod client;
 pub mod consumer;
@@ -14,3 +14,4 @@ pub mod readback;
 pub mod topics;
 pub mod transaction;
 pub mod whole;
+mod wire;

@@ -33,7 +33,6 @@ fn wrong_fields() -> Vec<(&'static str, Value, &'static str)> {
         ("kafka.max_poll_interval_ms", Value::from(10), "kafka.max_poll_interval_ms"),
         ("kafka.transaction_timeout_ms", Value::from(0), "kafka.transaction_timeout_ms"),
         ("kafka.compression", text("rar"), "kafka.compression"),
-        ("kafka.linger_ms", Value::from(-1), "kafka.linger_ms"),
         ("kafka.batch_size", Value::from(1), "kafka.batch_size"),
         ("kafka.fetch_ahead_kib", Value::from(1), "kafka.fetch_ahead_kib"),
         ("kafka.no_such_field", Value::from(1), "no_such_field"),

@@ -192,7 +192,7 @@ impl Committer {
             let produced = self.produce(&transaction, &chunks, None);
             busy += start.elapsed();
             if let Err(fault) = produced {
-                return Err(self.refused(transaction, fault, &share, None));
+                return Err((fault, Some(transaction)));
             }
             drop(chunks);
             match rest.next() {
@@ -211,7 +211,7 @@ impl Committer {
         let start = Instant::now();
         match self.produce(&transaction, &piece.chunks, tenant) {
             Ok(()) => self.commit(transaction, &piece.share, tenant, start.elapsed()),
-            Err(fault) => Err(self.refused(transaction, fault, &piece.share, tenant)),
+            Err(fault) => Err((fault, Some(transaction))),
         }
     }
 
@@ -224,14 +224,6 @@ impl Committer {
                 |record| (job.rules.topics[usize::from(record.topic.0)].name.as_str(), job.tenants.partitions(record.topic)),
             )
         })
-    }
-
-    /// Why a record was not taken. The transaction is to be aborted.
-    fn refused<'p>(&self, transaction: Transaction<'p>, fault: Fault, share: &Share, tenant: Option<u16>) -> Failed<'p> {
-        match self.offsets(share, tenant) {
-            Ok((offsets, member)) => (transaction.why(fault, &offsets, member), Some(transaction)),
-            Err(_) => (fault, Some(transaction)),
-        }
     }
 
     /// Commits what was produced, and counts it. `busy`: how long producing took.

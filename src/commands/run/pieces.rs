@@ -17,7 +17,7 @@ pub(super) const PIECE_ROWS: usize = 4096;
 /// The same for large records. Units: bytes of raw records.
 pub(super) const PIECE_BYTES: usize = 4 << 20;
 /// Pieces that wait while a batch is committed.
-pub(super) const PIECES_AHEAD: usize = 8;
+pub(super) const PIECES_AHEAD: usize = 4;
 
 /// A piece of a batch as it was read.
 pub(super) struct Collected {

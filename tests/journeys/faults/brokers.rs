@@ -4,25 +4,33 @@ use super::armed::Gate;
 use super::run::{scene, settle};
 use super::{Ground, Shown};
 use crate::retain_survives::{assert_only_due_ones_went, keep_ms, table};
+use crate::support::broker::Broker;
 use crate::support::journey::Journey;
 use crate::support::kafka;
 use crate::support::moments::Moments;
-use crate::support::proxy::{Api, Meddle};
+use crate::support::proxy::{Api, Meddle, Proxy};
 use crate::support::scene::Scene;
 use crate::support::wait::{PATIENCE, eventually, eventually_within, heavy};
 use crate::window_elapsed::prepared;
 use lethe::faults::Step;
+use std::sync::Arc;
 use std::time::Duration;
-
-const ALL_KINDS: [Api; 6] =
-    [Api::EndTxn, Api::TxnOffsetCommit, Api::AddOffsetsToTxn, Api::AddPartitionsToTxn, Api::Produce, Api::InitProducerId];
 
 /// Requests and answers of transactions lost or late, and the connection back.
 pub fn answers_lost(ground: &Ground, moments: &mut Moments) -> Shown {
+    lose_answers(ground, ground.behind_a_proxy(), "answers_lost", &[Api::TxnOffsetCommit, Api::Produce], moments)
+}
+
+/// The same with transactions as they were before KIP-890, which take two requests more.
+pub fn answers_lost_before_890(ground: &Ground, moments: &mut Moments) -> Shown {
+    let kinds = [Api::TxnOffsetCommit, Api::Produce, Api::AddOffsetsToTxn, Api::AddPartitionsToTxn];
+    lose_answers(ground, ground.behind_a_proxy_before_890(), "answers_lost_890", &kinds, moments)
+}
+
+fn lose_answers(ground: &Ground, (broker, proxy): (&Arc<Broker>, &Proxy), name: &str, kinds: &[Api], moments: &mut Moments) -> Shown {
     let _turn = heavy();
-    let (broker, proxy) = ground.behind_a_proxy();
     let bootstrap = format!("127.0.0.1:{}", proxy.port());
-    let scene = scene(Journey::on(broker, &bootstrap, "answers_lost"), |config| config);
+    let scene = scene(Journey::on(broker, &bootstrap, name), |config| config);
     let reader = scene.reader();
     let worker = scene.worker("a");
     let before = proxy.meddled();
@@ -35,7 +43,7 @@ pub fn answers_lost(ground: &Ground, moments: &mut Moments) -> Shown {
     meddle(Api::EndTxn, 2 + moments.below(3), Meddle::LoseAnswer);
     meddle(Api::EndTxn, 1 + moments.below(3), Meddle::LoseRequest);
     meddle(Api::EndTxn, 1 + moments.below(3), Meddle::DelayAnswer(Duration::from_millis(500 + moments.below(6_000))));
-    for api in ALL_KINDS.into_iter().take(5).skip(1) {
+    for api in kinds.iter().copied() {
         let what = if moments.below(2) == 0 { Meddle::LoseAnswer } else { Meddle::LoseRequest };
         meddle(api, 2 + moments.below(6), what);
     }

@@ -32,19 +32,19 @@ use table::{How, TABLE};
 pub struct Ground {
     whole: bool,
     proxied: OnceCell<(Arc<Broker>, Proxy)>,
+    proxied_before_890: OnceCell<(Arc<Broker>, Proxy)>,
     cluster: OnceCell<Arc<Cluster>>,
 }
 
 impl Ground {
     /// A broker of our own, and a proxy before one of its listeners.
     fn behind_a_proxy(&self) -> (&Arc<Broker>, &Proxy) {
-        let (broker, proxy) = self.proxied.get_or_init(|| {
-            let proxy = Proxy::start();
-            let (broker, port) = Broker::start_behind(proxy.port());
-            proxy.forward_to(port);
-            (Arc::new(broker), proxy)
-        });
-        (broker, proxy)
+        proxied(&self.proxied, &[])
+    }
+
+    /// The same with transactions as they were before KIP-890.
+    fn behind_a_proxy_before_890(&self) -> (&Arc<Broker>, &Proxy) {
+        proxied(&self.proxied_before_890, &["--feature", "transaction.version=1"])
     }
 
     /// Three brokers.
@@ -61,6 +61,16 @@ impl Ground {
     fn times(&self, quick: u32, whole: u32) -> u32 {
         if self.whole { whole } else { quick }
     }
+}
+
+fn proxied<'g>(kept: &'g OnceCell<(Arc<Broker>, Proxy)>, format: &[&str]) -> (&'g Arc<Broker>, &'g Proxy) {
+    let (broker, proxy) = kept.get_or_init(|| {
+        let proxy = Proxy::start();
+        let (broker, port) = Broker::start_behind(proxy.port(), format);
+        proxy.forward_to(port);
+        (Arc::new(broker), proxy)
+    });
+    (broker, proxy)
 }
 
 /// What a fault was shown on.

@@ -106,9 +106,16 @@ pub const TABLE: &[Fault] = &[
     },
     Fault {
         name: "answers_lost",
-        done: "through a proxy: the answers or requests of EndTxn, TxnOffsetCommit, AddOffsetsToTxn, AddPartitionsToTxn and Produce lost, EndTxn delayed (in the whole suite once by 25 s), then the connection back",
+        done: "through a proxy: the answers or requests of EndTxn, TxnOffsetCommit and Produce lost, EndTxn delayed (in the whole suite once by 25 s), then the connection back",
         invariants: &[1, 2, 3, 8],
         how: How::Here { run: brokers::answers_lost, quick: 1, whole: 5 },
+        found: &[],
+    },
+    Fault {
+        name: "answers_lost_before_890",
+        done: "the same on a broker whose transactions are those of before KIP-890 (`transaction.version=1`), with AddOffsetsToTxn and AddPartitionsToTxn",
+        invariants: &[1, 2, 3, 8],
+        how: How::Here { run: brokers::answers_lost_before_890, quick: 1, whole: 5 },
         found: &[],
     },
     Fault {

@@ -112,9 +112,10 @@ impl Broker {
         }
     }
 
-    /// `start_own`, with one listener more, which tells its clients to come by another port of this machine: that of a proxy.
+    /// `start_own`, with one listener more, which tells its clients to come by another port of this machine: that of a proxy. `format`: how its storage
+    /// is formatted besides.
     #[track_caller]
-    pub fn start_behind(proxy_port: u16) -> (Self, u16) {
+    pub fn start_behind(proxy_port: u16, format: &[&str]) -> (Self, u16) {
         let [port] = free_ports();
         let more = move |settings: &mut String| {
             let mut added = with_more(settings, "listeners", &format!("BEHIND://127.0.0.1:{port}"));
@@ -123,7 +124,7 @@ impl Broker {
             settings.push_str(&added);
         };
         let broker = class_path().and_then(|class_path| {
-            let broker = Self::prepare(&class_path, &[], more)?;
+            let broker = Self::prepare(&class_path, &[], format, more)?;
             broker.launch().map(|()| broker)
         });
         (broker.unwrap_or_else(|sentence| panic!("{sentence}")), port)
@@ -253,7 +254,7 @@ impl Broker {
         let class_path = class_path()?;
         let mut last = String::new();
         for _ in 0..3 {
-            let broker = Self::prepare(&class_path, users, |_| ())?;
+            let broker = Self::prepare(&class_path, users, &[], |_| ())?;
             match broker.launch() {
                 Ok(()) => return Ok(broker),
                 Err(sentence) => last = sentence,
@@ -263,7 +264,7 @@ impl Broker {
     }
 
     /// Writes the settings and formats the storage.
-    fn prepare(class_path: &str, users: &[&str], change: impl FnOnce(&mut String)) -> Result<Self, String> {
+    fn prepare(class_path: &str, users: &[&str], formatted: &[&str], change: impl FnOnce(&mut String)) -> Result<Self, String> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let home = keeper::directory(&format!("broker-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         let data = home.join("data");
@@ -289,6 +290,7 @@ impl Broker {
         let mut format = java(class_path, "kafka.tools.StorageTool");
         // Any cluster id will do: a base64 UUID. The data directory is new each time.
         format.args(["format", "-t", "bGV0aGVqb3VybmV5czAwMQ", "-c"]).arg(own.home.join("server.properties"));
+        format.args(formatted);
         for user in users {
             format.args(["--add-scram", &format!("SCRAM-SHA-512=[name={user},password={user}-password]")]);
         }
@@ -400,7 +402,7 @@ impl Cluster {
         let node = |id: usize| {
             let voters = voters.join(",");
             let controller = controllers[id - 1];
-            Broker::prepare(&class_path, &[], |settings| {
+            Broker::prepare(&class_path, &[], &[], |settings| {
                 let last = settings.find("CONTROLLER://127.0.0.1:").expect("the template has a controller");
                 let end = settings[last..].find('\n').map_or(settings.len(), |n| last + n);
                 settings.replace_range(last..end, &format!("CONTROLLER://127.0.0.1:{controller}"));

@@ -1,0 +1,108 @@
+//! How batches are compressed.
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::io::Write;
+
+/// A codec, as brokers number it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Codec {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+/// An LZ4 frame (version 1) of independent blocks of at most 64 KiB, without checksums: Kafka's has one. The third byte is `xxh32` of the two before it,
+/// second byte: <https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md>.
+const LZ4_FRAME: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
+/// Units: bytes.
+const LZ4_BLOCK: usize = 64 << 10;
+/// The bit of a block's length that says that it is stored as it is.
+const LZ4_STORED: u32 = 1 << 31;
+
+impl Codec {
+    /// By its name in the config.
+    pub(super) fn named(name: &str) -> Codec {
+        match name {
+            "gzip" => Codec::Gzip,
+            "snappy" => Codec::Snappy,
+            "lz4" => Codec::Lz4,
+            "zstd" => Codec::Zstd,
+            _ => Codec::None,
+        }
+    }
+
+    /// Its bits among a batch's attributes.
+    pub(super) fn bits(self) -> i16 {
+        match self {
+            Codec::None => 0,
+            Codec::Gzip => 1,
+            Codec::Snappy => 2,
+            Codec::Lz4 => 3,
+            Codec::Zstd => 4,
+        }
+    }
+
+    /// Adds `bytes` to `out`, compressed; `scratch` is memory to work in. Writing into memory, no codec has anything to refuse.
+    pub(super) fn compress(self, bytes: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+        match self {
+            Codec::None => out.extend_from_slice(bytes),
+            Codec::Gzip => {
+                let mut encoder = GzEncoder::new(out, Compression::default());
+                let _ = encoder.write_all(bytes).and_then(|()| encoder.try_finish());
+            }
+            Codec::Snappy => {
+                let start = out.len();
+                out.resize(start + snap::raw::max_compress_len(bytes.len()), 0);
+                let length = snap::raw::Encoder::new().compress(bytes, &mut out[start..]).unwrap_or(0);
+                out.truncate(start + length);
+            }
+            Codec::Lz4 => lz4(bytes, scratch, out),
+            Codec::Zstd => {
+                let _ = zstd::stream::copy_encode(bytes, out, 0);
+            }
+        }
+    }
+}
+
+fn lz4(bytes: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+    scratch.resize(lz4_flex::block::get_maximum_output_size(LZ4_BLOCK), 0);
+    out.extend_from_slice(&LZ4_FRAME);
+    for block in bytes.chunks(LZ4_BLOCK) {
+        let packed = lz4_flex::block::compress_into(block, scratch).ok().filter(|length| *length < block.len());
+        let (stored, flag) = packed.map_or((block, LZ4_STORED), |length| (&scratch[..length], 0));
+        out.extend_from_slice(&(stored.len() as u32 | flag).to_le_bytes());
+        out.extend_from_slice(stored);
+    }
+    out.extend_from_slice(&[0; 4]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn each_codec_is_read_back() {
+        let text = "what is written is read again, and again. ".repeat(40_000);
+        let noise: Vec<u8> = (0..5_000_000u64).map(|i| (i.wrapping_mul(6_364_136_223_846_793_005).rotate_left(23) >> 40) as u8).collect();
+        for bytes in [b"".as_slice(), b"x", text.as_bytes(), &noise] {
+            for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+                let mut out = b"before".to_vec();
+                codec.compress(bytes, &mut Vec::new(), &mut out);
+                let packed = out.strip_prefix(b"before".as_slice()).unwrap();
+                let mut read = Vec::new();
+                match codec {
+                    Codec::None => read = packed.to_vec(),
+                    Codec::Gzip => drop(flate2::read::GzDecoder::new(packed).read_to_end(&mut read).unwrap()),
+                    Codec::Snappy => read = snap::raw::Decoder::new().decompress_vec(packed).unwrap(),
+                    Codec::Lz4 => drop(lz4_flex::frame::FrameDecoder::new(packed).read_to_end(&mut read).unwrap()),
+                    Codec::Zstd => read = zstd::stream::decode_all(packed).unwrap(),
+                }
+                assert!(read == bytes, "{codec:?} of {} bytes", bytes.len());
+            }
+        }
+    }
+}

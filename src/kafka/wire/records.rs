@@ -1,0 +1,232 @@
+//! Records into a batch, as it is stored (message format 2): <https://kafka.apache.org/documentation/#recordbatch>.
+
+use super::codec::Codec;
+
+/// Bytes before the first record.
+const HEADER: usize = 61;
+/// Where the checksum stands, and where what it covers begins.
+const CRC_AT: usize = 17;
+const COVERED: usize = 21;
+/// The bit that says that the batch belongs to a transaction.
+const TRANSACTIONAL: i16 = 0x10;
+/// What `batchLength` leaves out: itself and what stands before it.
+const NOT_COUNTED: usize = 12;
+
+/// A record's parts, lent. Shape: an empty key is none; `None` is a null value.
+pub(in crate::kafka) struct Entry<'r> {
+    /// The key.
+    pub(in crate::kafka) key: &'r [u8],
+    /// The value.
+    pub(in crate::kafka) value: Option<&'r [u8]>,
+}
+
+/// Who writes a batch, and which one it is.
+#[derive(Clone, Copy)]
+pub(super) struct Author {
+    pub(super) id: i64,
+    pub(super) epoch: i16,
+    pub(super) sequence: i32,
+}
+
+/// Memory that batches are sealed in.
+#[derive(Default)]
+pub(super) struct Scratch {
+    block: Vec<u8>,
+    batch: Vec<u8>,
+}
+
+/// Records of one partition that are not sealed yet.
+#[derive(Default)]
+pub(super) struct Open {
+    records: Vec<u8>,
+    count: i32,
+    /// When the first of them was written, and the last. Units: ms since the epoch.
+    first_ms: i64,
+    last_ms: i64,
+}
+
+impl Open {
+    pub(super) fn count(&self) -> i32 {
+        self.count
+    }
+
+    /// Units: bytes, before compression.
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Adds one record. Units: `now_ms` in ms since the epoch.
+    pub(super) fn push<'h>(&mut self, entry: &Entry<'_>, headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone, now_ms: i64) {
+        if self.count == 0 {
+            (self.first_ms, self.last_ms) = (now_ms, now_ms);
+        }
+        self.last_ms = self.last_ms.max(now_ms);
+        let (since, delta) = (now_ms - self.first_ms, i64::from(self.count));
+        let (mut count, mut size) = (0, 0);
+        for (name, value) in headers.clone() {
+            count += 1;
+            size += sized(name.len()) + sized(value.len());
+        }
+        let size = size
+            + 1
+            + varint_len(since)
+            + varint_len(delta)
+            + if entry.key.is_empty() { varint_len(-1) } else { sized(entry.key.len()) }
+            + entry.value.map_or(varint_len(-1), |value| sized(value.len()))
+            + varint_len(count);
+        let out = &mut self.records;
+        out.reserve(size + MOST);
+        put_varint(out, size as i64);
+        out.push(0);
+        put_varint(out, since);
+        put_varint(out, delta);
+        put_bytes(out, (!entry.key.is_empty()).then_some(entry.key));
+        put_bytes(out, entry.value);
+        put_varint(out, count);
+        for (name, value) in headers {
+            put_bytes(out, Some(name.as_bytes()));
+            put_bytes(out, Some(value));
+        }
+        self.count += 1;
+    }
+
+    /// The batch of them, ready to be sent; what is left is empty and keeps its memory. `scratch`: memory to work in.
+    pub(super) fn seal(&mut self, author: Author, codec: Codec, scratch: &mut Scratch) -> Vec<u8> {
+        let batch = &mut scratch.batch;
+        batch.clear();
+        batch.resize(HEADER, 0);
+        codec.compress(&self.records, &mut scratch.block, batch);
+        let length = (batch.len() - NOT_COUNTED) as i32;
+        let mut header = Vec::with_capacity(HEADER);
+        header.extend_from_slice(&0i64.to_be_bytes()); // The broker gives the offset.
+        header.extend_from_slice(&length.to_be_bytes());
+        header.extend_from_slice(&(-1i32).to_be_bytes()); // … and the leader's epoch.
+        header.push(2);
+        header.extend_from_slice(&[0; 4]);
+        header.extend_from_slice(&(codec.bits() | TRANSACTIONAL).to_be_bytes());
+        header.extend_from_slice(&(self.count - 1).to_be_bytes());
+        header.extend_from_slice(&self.first_ms.to_be_bytes());
+        header.extend_from_slice(&self.last_ms.to_be_bytes());
+        header.extend_from_slice(&author.id.to_be_bytes());
+        header.extend_from_slice(&author.epoch.to_be_bytes());
+        header.extend_from_slice(&author.sequence.to_be_bytes());
+        header.extend_from_slice(&self.count.to_be_bytes());
+        batch[..HEADER].copy_from_slice(&header);
+        let crc = crc32c::crc32c(&batch[COVERED..]);
+        batch[CRC_AT..COVERED].copy_from_slice(&crc.to_be_bytes());
+        self.clear();
+        // As large as it is, for it may be kept for a while; its length is known only now.
+        batch.as_slice().to_vec()
+    }
+
+    /// Forgets all records, keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.records.clear();
+        self.count = 0;
+    }
+
+    /// Keeps memory for so many bytes at most, once it is empty.
+    pub(super) fn keep(&mut self, bytes: usize) {
+        if self.count == 0 && self.records.capacity() > bytes {
+            self.records = Vec::new();
+        }
+    }
+}
+
+/// Bytes of the longest number.
+const MOST: usize = 10;
+
+fn zigzag(n: i64) -> u64 {
+    ((n << 1) ^ (n >> 63)) as u64
+}
+
+fn varint_len(n: i64) -> usize {
+    let bits = 64 - (zigzag(n) | 1).leading_zeros() as usize;
+    bits.div_ceil(7)
+}
+
+/// Bytes of something with its length before it.
+fn sized(length: usize) -> usize {
+    varint_len(length as i64) + length
+}
+
+fn put_varint(out: &mut Vec<u8>, n: i64) {
+    let mut rest = zigzag(n);
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        Some(bytes) => {
+            put_varint(out, bytes.len() as i64);
+            out.extend_from_slice(bytes);
+        }
+        None => put_varint(out, -1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use kafka_protocol::records::{RecordBatchDecoder, TimestampType};
+    use proptest::prelude::*;
+
+    type Kept = (Vec<u8>, Option<Vec<u8>>, Vec<(String, Vec<u8>)>);
+
+    proptest! {
+        #[test]
+        fn another_reader_finds_the_records_that_were_written(
+            all in prop::collection::vec(
+                (
+                    prop::collection::vec(any::<u8>(), 0..200),
+                    prop::option::of(prop::collection::vec(any::<u8>(), 0..3000)),
+                    prop::collection::vec(("[a-z]{1,9}", prop::collection::vec(any::<u8>(), 0..40)), 0..9),
+                    0i64..100_000,
+                ),
+                1..60,
+            ),
+            sequence in 0..i32::MAX,
+        ) {
+            let mut open = Open::default();
+            let mut written: Vec<Kept> = Vec::new();
+            for (key, value, headers, at_ms) in &all {
+                let mut headers = headers.clone();
+                headers.sort();
+                headers.dedup_by(|a, b| a.0 == b.0);
+                let entry = Entry { key, value: value.as_deref() };
+                open.push(&entry, headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())), 1_790_000_000_000 + at_ms);
+                written.push((key.clone(), value.clone(), headers));
+            }
+            let batch = open.seal(Author { id: 77, epoch: 3, sequence }, Codec::None, &mut Scratch::default());
+            prop_assert_eq!(open.count(), 0);
+            let read = RecordBatchDecoder::decode_all(&mut Bytes::from(batch)).unwrap();
+            let records: Vec<_> = read.into_iter().flat_map(|set| set.records).collect();
+            prop_assert_eq!(records.len(), written.len());
+            for (i, (record, (key, value, headers))) in records.iter().zip(&written).enumerate() {
+                prop_assert!(record.transactional && !record.control);
+                prop_assert_eq!((record.producer_id, record.producer_epoch, record.offset), (77, 3, i as i64));
+                prop_assert_eq!(record.timestamp_type, TimestampType::Creation);
+                prop_assert_eq!(record.timestamp, 1_790_000_000_000 + all[i].3);
+                prop_assert_eq!(record.key.as_deref(), (!key.is_empty()).then_some(key.as_slice()));
+                prop_assert_eq!(record.value.as_deref(), value.as_deref());
+                let read: Vec<(String, Vec<u8>)> =
+                    record.headers.iter().map(|(n, v)| (n.to_string(), v.as_deref().unwrap_or_default().to_vec())).collect();
+                prop_assert_eq!(&read, headers);
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_are_those_of_what_is_written() {
+        for n in [0, 1, -1, 63, 64, -64, -65, 8191, 8192, 1 << 20, i64::from(i32::MAX), i64::MAX, i64::MIN] {
+            let mut out = Vec::new();
+            put_varint(&mut out, n);
+            assert_eq!(out.len(), varint_len(n), "{n}");
+        }
+    }
+}
