@@ -43,6 +43,7 @@ mod nobody_listens;
 mod one_tenants_topic_fails;
 mod operator_pauses;
 mod other_clients;
+mod partitions_are_many;
 mod permissions;
 mod registry_is_away;
 mod retain_keeps_pace;

@@ -6,6 +6,7 @@
 
 use crate::support::journey::Journey;
 use crate::support::kafka::{self, Keep};
+use crate::support::lethe::cpu_ms;
 use crate::support::wait::eventually;
 use lethe::kafka::client;
 use lethe::ops::clock::now_ms;
@@ -124,15 +125,6 @@ fn cost_of_a_look(journey: &Journey, name: &str, live: usize, looks_wanted: f64)
     assert_eq!(retain.metrics().sum("lethe_retention_tombstones_total", &[]), 0.0, "nothing was due");
     println!("{live} live records: a look takes {:.1} ms, {:.1} ms of CPU between two of them", cost.0, cost.1);
     cost
-}
-
-/// CPU time of a process and its threads.
-#[track_caller]
-fn cpu_ms(id: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
-    let fields: Vec<f64> = stat.rsplit(')').next().unwrap().split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
-    // User and system time are fields 14 and 15; the kernel counts them in hundredths of a second.
-    (fields[10] + fields[11]) * 10.0
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub fn busy(tenant: TestTenant) -> TestTenant {
 }
 
 impl Scene {
-    /// One tenant whose raw topic has 4 partitions; keys and topics are made.
+    /// One tenant whose topics have `topics.partitions` partitions, 4 by default; keys and topics are made.
     #[track_caller]
     pub fn new(journey: Journey, change: impl FnOnce(TestConfig) -> TestConfig) -> Self {
         let tenant = journey.tenant("acme");
@@ -69,10 +69,11 @@ impl Scene {
             }
         };
         make(&config.topics.directives, 1, "compact");
+        let partitions = i32::from(config.topics.partitions);
         for tenant in &config.tenant {
-            tenant.sources().iter().for_each(|name| make(name, 4, "delete"));
+            tenant.sources().iter().for_each(|name| make(name, partitions, "delete"));
             for (short, name) in tenant.output_topics() {
-                make(&name, 4, if ["quarantine", "notices"].contains(&short.as_str()) { "delete" } else { "compact" });
+                make(&name, partitions, if ["quarantine", "notices"].contains(&short.as_str()) { "delete" } else { "compact" });
             }
         }
     }
