@@ -119,25 +119,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Tells by librdkafka's own flags what to do about an error of a transactional call.
-    #[must_use]
-    pub fn of_transaction(step: &str, error: &KafkaError) -> Fault {
-        let text = format!("{step}: {error}");
-        match error {
-            KafkaError::Transaction(e) => match e.code() {
-                code if is_topic_fault(code) => Fault::Topic(text),
-                code if is_missing_right(code) => Fault::Stop(text),
-                RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch => Fault::Fenced(text),
-                _ if e.is_fatal() => Fault::Recreate(text),
-                _ if e.txn_requires_abort() => Fault::Abort(text),
-                _ if e.is_retriable() => Fault::Retry(text),
-                // Neither retriable nor abortable: what the broker did is unknown. Never fall through to a commit.
-                _ => Fault::Recreate(text),
-            },
-            _ => Fault::Recreate(text),
-        }
-    }
-
     /// An error outside of a transaction. Brokers that are away, or choose a leader, may be back when they are asked again.
     #[must_use]
     pub fn of_request(step: &str, error: &KafkaError) -> Fault {

@@ -1,6 +1,5 @@
-//! Librdkafka's own calls where rust-rdkafka's would set the pace: handing over a record (it looks the topic up by name and copies every header's
-//! name into a C string first: a dozen allocations for a record with eight headers), and waiting until all are written. And what it does not have: giving
-//! a client its brokers again, and passing over a hint that would crash it.
+//! Librdkafka's own calls, for what rust-rdkafka does not have: telling who a member of a group is, giving a client its brokers again, and passing over a
+//! hint that would crash it.
 
 #![allow(unsafe_code)]
 
@@ -67,8 +66,7 @@ mod tests {
     use rdkafka::consumer::{BaseConsumer, Consumer};
     use rdkafka::message::Message;
     use rdkafka::mocking::MockCluster;
-    use rdkafka::producer::ThreadedProducer;
-    use rdkafka::producer::{BaseRecord, DefaultProducerContext};
+    use rdkafka::producer::{BaseRecord, DefaultProducerContext, ThreadedProducer};
     use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
     use std::time::Duration;
 

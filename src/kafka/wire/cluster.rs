@@ -45,7 +45,6 @@ pub(super) struct Cluster {
     connections: HashMap<Who, Connection>,
     /// To whoever answered last, for questions that anybody may answer.
     any: Option<Connection>,
-    /// Whether transactions are of the second kind (KIP-890).
     second: bool,
     /// Whether this user was let in once: a refusal after that may pass. A broker that has just started may not know its users yet.
     was_let_in: bool,
@@ -65,13 +64,18 @@ impl Cluster {
         }
     }
 
-    /// Learns from a broker how transactions go here, and goes by it. Returns whether they are of the second kind. Errors: as [`Cluster::connection`].
-    pub(super) fn learn_kind(&mut self, who: &Who) -> Result<bool, Fault> {
+    /// Learns from a broker how transactions go here, and goes by it. Errors: as [`Cluster::connection`].
+    pub(super) fn learn_kind(&mut self, who: &Who) -> Result<(), Fault> {
         self.second = self.connection(who)?.offers_second();
         self.was_let_in = true;
         let second = self.second;
         self.connections.values_mut().for_each(|connection| connection.speak_second(second));
-        Ok(second)
+        Ok(())
+    }
+
+    /// Whether transactions are of the second kind (KIP-890): each has an epoch of its own, and leaders tell the coordinator of their partitions.
+    pub(super) fn is_second(&self) -> bool {
+        self.second
     }
 
     /// Closes connections that rested for too long. To be called when nothing is under way.
@@ -135,10 +139,7 @@ impl Cluster {
     /// The connection to whom this is about. Errors: `Retry`, it cannot be reached now; others as [`Connection::open`].
     pub(super) fn connection(&mut self, who: &Who) -> Result<&mut Connection, Fault> {
         if !self.connections.contains_key(who) {
-            let id = match who {
-                Who::Leader(id) => *id,
-                coordinator => self.coordinator(coordinator)?,
-            };
+            let id = self.broker(who)?;
             if !self.brokers.contains_key(&id) {
                 self.look(&[])?;
             }
@@ -166,7 +167,8 @@ impl Cluster {
         })
     }
 
-    fn coordinator(&mut self, who: &Who) -> Result<i32, Fault> {
+    /// The id of the broker that this is, for now.
+    fn broker(&mut self, who: &Who) -> Result<i32, Fault> {
         if let Some(id) = self.coordinators.get(who) {
             return Ok(*id);
         }
@@ -178,10 +180,8 @@ impl Cluster {
         let request = FindCoordinatorRequest::default().with_key(StrBytes::from_string(key.clone())).with_key_type(kind);
         let told = self.ask_anybody(&request)?;
         if let Some(error) = ResponseError::try_from_code(told.error_code) {
-            return Err(match Verdict::of(error) {
-                Verdict::Again | Verdict::Elsewhere => Fault::Retry(format!("find coordinator: {error}")),
-                verdict => verdict.fault(format!("find coordinator: {}", said(error, who))),
-            });
+            let (verdict, text) = (Verdict::of(error), format!("find coordinator: {}", said(error, who)));
+            return Err(if verdict.is_passing() { Fault::Retry(text) } else { verdict.fault(text) });
         }
         self.brokers.insert(told.node_id.0, (told.host.to_string(), u16::try_from(told.port).unwrap_or(0)));
         self.coordinators.insert(who.clone(), told.node_id.0);
@@ -258,14 +258,14 @@ impl Cluster {
     }
 
     /// Whoever that was is it no more, or cannot be reached.
-    pub(super) fn moved(&mut self, who: &Who) {
+    fn moved(&mut self, who: &Who) {
         self.hang_up(who);
         self.coordinators.remove(who);
     }
 }
 
 /// The error, or the one line about a right that is missing.
-pub(super) fn said(error: ResponseError, who: &Who) -> String {
+fn said(error: ResponseError, who: &Who) -> String {
     match (error, who) {
         (ResponseError::TransactionalIdAuthorizationFailed, Who::Transaction(id)) => {
             format!("this user may not use the transactional id {id}: grant it WRITE on it")

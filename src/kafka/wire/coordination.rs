@@ -1,6 +1,7 @@
 //! What the coordinators are told: who produces, which partitions and offsets are in the transaction, and its end.
 
 use super::cluster::{AGAIN_MAX, Who};
+use super::connection::Spoken;
 use super::producer::{STEP_TIMEOUT, UNKNOWN_MAX, WireProducer};
 use super::verdict::Verdict;
 use crate::kafka::client::Fault;
@@ -31,15 +32,14 @@ impl WireProducer {
         let answer = self.cluster.settle("begin as a producer", &self.coordinator, &request, until, code)?;
         self.author = (answer.producer_id.0, answer.producer_epoch);
         self.outboxes.iter_mut().for_each(|outbox| outbox.sequence = 0);
-        self.second = self.cluster.learn_kind(&self.coordinator)?;
-        Ok(())
+        self.cluster.learn_kind(&self.coordinator)
     }
 
     pub(super) fn add_offsets(&mut self, offsets: &[NextOffset], member: &Membership) -> Result<(), Fault> {
         let until = Instant::now() + STEP_TIMEOUT;
         let (id, group) = (self.transactional_id(), GroupId(StrBytes::from_string(member.group.clone())));
         self.is_known = true;
-        if !self.second {
+        if !self.cluster.is_second() {
             let request = AddOffsetsToTxnRequest::default()
                 .with_transactional_id(id.clone())
                 .with_producer_id(ProducerId(self.author.0))
@@ -68,14 +68,28 @@ impl WireProducer {
             .with_member_id(StrBytes::from_string(member.id.clone()))
             .with_group_instance_id(member.instance.clone().map(StrBytes::from_string))
             .with_topics(topics.collect());
-        let (who, since) = (Who::Group(member.group.clone()), Instant::now());
+        let who = Who::Group(member.group.clone());
+        let refused = self.settle_places("send offsets", &who, &request, until, refused_offsets)?;
+        refused.map_or(Ok(()), |what| Err(Fault::Topic(format!("send offsets: {what}"))))
+    }
+
+    /// Asks a coordinator about partitions until none of them is refused. Topics that it does not know may turn up for a while. Returns which one is
+    /// refused for good, and why. Errors: as `Cluster::settle`, of what is not a topic's matter.
+    fn settle_places<R: Spoken>(
+        &mut self,
+        step: &str,
+        who: &Who,
+        request: &R,
+        until: Instant,
+        refusals: impl Fn(&R::Response) -> Vec<Refusal<'_>>,
+    ) -> Result<Option<String>, Fault> {
+        let since = Instant::now();
         loop {
-            let code =
-                |answer: &TxnOffsetCommitResponse| refused_offsets(answer).map(|(_, _, error)| error).find(|error| !is_topics(*error));
-            let answer = self.cluster.settle("send offsets", &who, &request, until, code)?;
-            let Some((name, partition, error)) = refused_offsets(&answer).next() else { return Ok(()) };
+            let code = |answer: &R::Response| refusals(answer).into_iter().map(|(_, _, error)| error).find(|error| !is_topics(*error));
+            let answer = self.cluster.settle(step, who, request, until, code)?;
+            let Some((name, partition, error)) = refusals(&answer).into_iter().next() else { return Ok(None) };
             if error != ResponseError::UnknownTopicOrPartition || since.elapsed() > UNKNOWN_MAX {
-                return Err(Fault::Topic(format!("send offsets: topic {name} partition {partition}: {error}")));
+                return Ok(Some(format!("topic {name} partition {partition}: {error}")));
             }
             std::thread::sleep(AGAIN_MAX);
         }
@@ -84,7 +98,7 @@ impl WireProducer {
     /// Tells the coordinator which partitions the transaction writes, before anything is written there. In transactions of the second kind the
     /// partitions' leaders do it.
     pub(super) fn add_partitions(&mut self) -> Result<(), Fault> {
-        if self.second {
+        if self.cluster.is_second() {
             self.is_known = true;
             for number in &self.used {
                 if let Some(outbox) = self.outboxes.get_mut(*number) {
@@ -111,16 +125,10 @@ impl WireProducer {
             .with_v3_and_below_producer_id(ProducerId(self.author.0))
             .with_v3_and_below_producer_epoch(self.author.1)
             .with_v3_and_below_topics(topics.collect());
-        let since = Instant::now();
         self.is_known = true;
-        loop {
-            let code = |answer: &AddPartitionsToTxnResponse| refusals(answer).map(|(_, _, error)| error).find(|error| !is_topics(*error));
-            let answer = self.cluster.settle("add partitions", &self.coordinator, &request, since + STEP_TIMEOUT, code)?;
-            let Some((name, partition, error)) = refusals(&answer).next() else { break };
-            if error != ResponseError::UnknownTopicOrPartition || since.elapsed() > UNKNOWN_MAX {
-                return Err(Fault::Topic(format!("topic {name} partition {partition}: {error}")));
-            }
-            std::thread::sleep(AGAIN_MAX);
+        let (who, until) = (self.coordinator.clone(), Instant::now() + STEP_TIMEOUT);
+        if let Some(what) = self.settle_places("add partitions", &who, &request, until, refused_partitions)? {
+            return Err(Fault::Topic(what));
         }
         for (_, number) in new.into_values().flatten() {
             if let Some(outbox) = self.outboxes.get_mut(number) {
@@ -143,7 +151,7 @@ impl WireProducer {
         let until = Instant::now() + STEP_TIMEOUT;
         let code = |answer: &EndTxnResponse| ResponseError::try_from_code(answer.error_code);
         let answer = self.cluster.settle(step, &self.coordinator, &request, until, code)?;
-        if self.second {
+        if self.cluster.is_second() {
             self.author = (answer.producer_id.0, answer.producer_epoch);
         }
         Ok(())
@@ -159,22 +167,29 @@ fn is_topics(error: ResponseError) -> bool {
     matches!(Verdict::of(error), Verdict::Topic) || error == ResponseError::UnknownTopicOrPartition
 }
 
-/// Which partitions were refused, and why; those that were not tried for it are left out.
-fn refusals(answer: &AddPartitionsToTxnResponse) -> impl Iterator<Item = (&str, i32, ResponseError)> {
-    answer.results_by_topic_v3_and_below.iter().flat_map(|topic| {
-        topic.results_by_partition.iter().filter_map(|partition| {
-            let error = ResponseError::try_from_code(partition.partition_error_code)?;
-            (error != ResponseError::OperationNotAttempted).then_some((&*topic.name.0, partition.partition_index, error))
-        })
-    })
+/// A partition that was refused. Shape: topic, partition, why.
+type Refusal<'a> = (&'a str, i32, ResponseError);
+
+/// Which partitions were refused; those that were not tried for it are left out.
+fn refused_partitions(answer: &AddPartitionsToTxnResponse) -> Vec<Refusal<'_>> {
+    let places = answer.results_by_topic_v3_and_below.iter().flat_map(|topic| {
+        let name: &str = &topic.name.0;
+        topic.results_by_partition.iter().map(move |p| (name, p.partition_index, p.partition_error_code))
+    });
+    refused(places).filter(|(_, _, error)| *error != ResponseError::OperationNotAttempted).collect()
 }
 
-/// Which partitions' offsets were refused, and why.
-fn refused_offsets(answer: &TxnOffsetCommitResponse) -> impl Iterator<Item = (&str, i32, ResponseError)> {
-    answer.topics.iter().flat_map(|topic| {
-        let refusal = |code| ResponseError::try_from_code(code);
-        topic.partitions.iter().filter_map(move |p| Some((&*topic.name.0, p.partition_index, refusal(p.error_code)?)))
-    })
+/// Which partitions' offsets were refused.
+fn refused_offsets(answer: &TxnOffsetCommitResponse) -> Vec<Refusal<'_>> {
+    let places = answer.topics.iter().flat_map(|topic| {
+        let name: &str = &topic.name.0;
+        topic.partitions.iter().map(move |p| (name, p.partition_index, p.error_code))
+    });
+    refused(places).collect()
+}
+
+fn refused<'a>(places: impl Iterator<Item = (&'a str, i32, i16)>) -> impl Iterator<Item = Refusal<'a>> {
+    places.filter_map(|(name, partition, code)| Some((name, partition, ResponseError::try_from_code(code)?)))
 }
 
 pub(super) fn topic_name(name: &str) -> TopicName {

@@ -10,7 +10,6 @@ use crate::kafka::client::Fault;
 use crate::kafka::consumer::Membership;
 use crate::kafka::transaction::NextOffset;
 use bytes::Bytes;
-use kafka_protocol::ResponseError;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,8 +73,6 @@ pub(in crate::kafka) struct WireProducer {
     pub(super) open_bytes: usize,
     pub(super) unsent_bytes: usize,
     pub(super) held_bytes: usize,
-    /// Whether transactions are of the second kind (KIP-890): each has an epoch of its own, and leaders tell the coordinator of their partitions.
-    pub(super) second: bool,
     /// Whether the coordinator may know of this transaction.
     pub(super) is_known: bool,
     /// Records without a key go to one partition each transaction.
@@ -111,7 +108,6 @@ impl WireProducer {
             open_bytes: 0,
             unsent_bytes: 0,
             held_bytes: 0,
-            second: false,
             is_known: false,
             turn: 0,
             setback: None,
@@ -167,7 +163,7 @@ impl WireProducer {
         loop {
             match self.cluster.known(name) {
                 Some(Known::Leaders(leaders)) => return Ok(leaders.len() as u32),
-                Some(Known::Error(error)) if !is_passing(*error) || since.elapsed() > UNKNOWN_MAX => {
+                Some(Known::Error(error)) if !Verdict::of(*error).is_passing() || since.elapsed() > UNKNOWN_MAX => {
                     return Err(Fault::Topic(format!("topic {name}: {error}")));
                 }
                 known => {
@@ -280,7 +276,7 @@ impl WireProducer {
                 self.cluster.hang_up(&Who::Leader(leader));
             }
         }
-        if is_in_doubt && !commit && !self.second {
+        if is_in_doubt && !commit && !self.cluster.is_second() {
             // Under a new epoch, none of these batches can be stored any more.
             self.introduce(Instant::now() + STEP_TIMEOUT)?;
         } else if self.is_known {
@@ -292,10 +288,11 @@ impl WireProducer {
     }
 
     fn clear(&mut self) {
+        let second = self.cluster.is_second();
         for number in std::mem::take(&mut self.used) {
             if let Some(outbox) = self.outboxes.get_mut(number) {
                 outbox.clear();
-                if self.second {
+                if second {
                     // A transaction has an epoch of its own.
                     outbox.sequence = 0;
                 }
@@ -304,9 +301,4 @@ impl WireProducer {
         self.ready.clear();
         (self.open_bytes, self.unsent_bytes, self.held_bytes, self.is_known) = (0, 0, 0, false);
     }
-}
-
-/// Whether a topic that is spoken of like this may turn up.
-fn is_passing(error: ResponseError) -> bool {
-    matches!(Verdict::of(error), Verdict::Again | Verdict::Elsewhere)
 }

@@ -61,6 +61,11 @@ impl Verdict {
         }
     }
 
+    /// Whether it may be different a moment later.
+    pub(super) fn is_passing(self) -> bool {
+        matches!(self, Verdict::Again | Verdict::Elsewhere)
+    }
+
     /// As a fault, of an error that asking again did not help against.
     pub(super) fn fault(self, text: String) -> Fault {
         match self {
