@@ -188,10 +188,10 @@ pub fn decode<'a>(
     rejected: &mut Vec<Rejected>,
     dropped: &mut Dropped,
 ) {
-    let first = range.start;
+    let (first, mut marks) = (range.start, json::Marks::new());
     for (i, record) in records.rows[range].iter().enumerate() {
         let input = (first + i) as u32;
-        if let Err((reason, field)) = decode_row(records, record, input, (rules, schemas), batch, dropped) {
+        if let Err((reason, field)) = decode_row(records, record, input, (rules, schemas), &mut marks, batch, dropped) {
             rejected.push(Rejected { row: input, reason, field });
         }
     }
@@ -202,6 +202,7 @@ fn decode_row<'a>(
     record: &RawRecord,
     input: u32,
     (rules, schemas): (&Rules, &Schemas),
+    marks: &mut json::Marks,
     batch: &mut Batch<'a, Clear>,
     dropped: &mut Dropped,
 ) -> Result<(), (Reason, Option<Field>)> {
@@ -224,7 +225,7 @@ fn decode_row<'a>(
     };
     let read = match avro::framing(payload) {
         Some(framing) => avro::read(framing, payload, schemas, &mut reader),
-        None => json::read(payload, &mut reader).map_err(|()| Reason::Malformed),
+        None => json::read(payload, marks, &mut reader).map_err(|()| Reason::Malformed),
     };
     let checked = read.map_err(|reason| (reason, None)).and_then(|()| check(&mut reader, tenant, record, rules));
     match checked {
