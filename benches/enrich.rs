@@ -25,7 +25,7 @@ fn column(name: &str) -> Vec<String> {
 fn enrichment(c: &mut Criterion) {
     let (ips, agents, urls, referrers) = (column("ip"), column("user_agent"), column("url"), column("referrer"));
     let mut group = c.benchmark_group("enrich");
-    let (mut record, mut clear) = (Vec::with_capacity(1 << 22), Vec::with_capacity(1 << 22));
+    let mut record = Vec::with_capacity(1 << 22);
     group.throughput(Throughput::Elements(ips.len() as u64)).bench_function("ip", |b| {
         b.iter(|| {
             record.clear();
@@ -41,28 +41,21 @@ fn enrichment(c: &mut Criterion) {
             b.iter(|| agents.iter().map(|ua| u64::from(memo.lookup(table, ua).is_bot)).sum::<u64>());
         });
     }
-    group.throughput(Throughput::Elements(urls.len() as u64)).bench_function("page", |b| {
-        b.iter(|| {
-            record.clear();
-            clear.clear();
-            urls.iter().for_each(|url| {
-                black_box(page::read(url, &mut record, &mut clear));
+    for (name, reduce) in [("page", false), ("page_for_destinations", true)] {
+        group.throughput(Throughput::Elements(urls.len() as u64)).bench_function(name, |b| {
+            b.iter(|| {
+                let mut arenas = page::Arenas::default();
+                urls.iter().for_each(|url| {
+                    black_box(page::read(url, reduce, &mut arenas));
+                });
             });
         });
-    });
-    group.bench_function("destination_url", |b| {
-        b.iter(|| {
-            record.clear();
-            urls.iter().for_each(|url| {
-                black_box(page::destination_url(url, &["fbclid"], &mut record));
-            });
-        });
-    });
+    }
     group.throughput(Throughput::Elements(referrers.len() as u64)).bench_function("referrer", |b| {
         b.iter(|| {
-            record.clear();
+            let mut arenas = page::Arenas::default();
             referrers.iter().for_each(|url| {
-                black_box(page::referrer_host(url, &mut record));
+                black_box(page::referrer(url, false, &mut arenas));
             });
         });
     });

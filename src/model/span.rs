@@ -21,6 +21,14 @@ impl Span {
         arena.get(start..start + self.len as usize).unwrap_or(&[])
     }
 
+    /// The text that the span stands for. Shape: as [`Span::of`]; empty also when it would split a character.
+    #[inline]
+    #[must_use]
+    pub fn text<'a>(&self, arena: &'a str) -> &'a str {
+        let start = self.start as usize;
+        arena.get(start..start + self.len as usize).unwrap_or("")
+    }
+
     /// The span that covers what was appended to `arena` since it was `start` bytes long.
     #[inline]
     #[must_use]

@@ -302,7 +302,9 @@ impl<'a> Batch<'a, Clear> {
     /// All values of a list field, in their order.
     pub fn clear_all(&self, field: Field, row: usize) -> impl Iterator<Item = ClearText<'a>> {
         let first = Some(self.clear(field, row)).filter(|t| t.is_present());
-        first.into_iter().chain(self.extras_of(field, row).map(|e| ClearText(e.value)))
+        // Without a first value there is no further one, and most rows have none.
+        let further = first.filter(|_| !self.extras.is_empty()).map(|_| self.extras_of(field, row).map(|e| ClearText(e.value)));
+        first.into_iter().chain(further.into_iter().flatten())
     }
 
     /// The value of a custom variable.
@@ -339,23 +341,6 @@ impl<'a> Batch<'a, Clear> {
             state: PhantomData,
         }
     }
-}
-
-impl Batch<'_, Pseudonymised> {
-    /// Appends the page's URL as a destination may see it: path scrubbed, query reduced to UTM and the click ids in `keep`. Shape: false,
-    /// with nothing appended, when there is none.
-    pub fn push_url(&self, row: usize, keep: &[&str], out: &mut Vec<u8>) -> bool {
-        push_reduced(self.text(Field::Url as usize, row), keep, out)
-    }
-
-    /// Appends the referrer's URL in the same way, with UTM alone.
-    pub fn push_referrer(&self, row: usize, out: &mut Vec<u8>) -> bool {
-        push_reduced(self.text(Field::Referrer as usize, row), &[], out)
-    }
-}
-
-fn push_reduced(url: &str, keep: &[&str], out: &mut Vec<u8>) -> bool {
-    !url.is_empty() && crate::transform::enrich::page::destination_url(url, keep, out).is_some()
 }
 
 /// Builds one row at a time; a row that turns out bad leaves nothing behind.

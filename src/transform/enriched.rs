@@ -81,6 +81,10 @@ pub struct EnrichedRow {
     /// First three characters of the postal code, only if the tenant allows it.
     pub zip_prefix: Span,
     clicks: page::ClickIds,
+    /// What destinations may see of the page's URL.
+    url: page::Reduced,
+    /// The same of the referrer's.
+    referrer: page::Reduced,
 }
 
 impl EnrichedRow {
@@ -93,8 +97,10 @@ impl EnrichedRow {
 
 /// Enrichment of all rows.
 pub struct Enriched {
-    record: Vec<u8>,
-    clicks: Vec<u8>,
+    /// Texts of records, and click ids.
+    record: String,
+    clicks: String,
+    urls: page::Urls,
     rows: Vec<EnrichedRow>,
 }
 
@@ -108,7 +114,7 @@ impl Enriched {
     /// The text behind a span.
     #[must_use]
     pub fn text(&self, span: Span) -> &str {
-        std::str::from_utf8(span.of(&self.record)).unwrap_or("")
+        span.text(&self.record)
     }
 
     /// A click id from the page's URL; empty when absent.
@@ -123,7 +129,18 @@ impl Enriched {
             ClickId::Fbclid => clicks.fbclid,
             ClickId::Ttclid => clicks.ttclid,
         };
-        std::str::from_utf8(span.of(&self.clicks)).unwrap_or("")
+        span.text(&self.clicks)
+    }
+
+    /// Appends the page's URL as a destination may see it: path scrubbed, query reduced to UTM and the click ids in `keep`. Shape: false, with
+    /// nothing appended, when there is none.
+    pub fn push_url(&self, row: usize, keep: &[&str], out: &mut Vec<u8>) -> bool {
+        self.urls.push(self.rows[row].url, keep, out)
+    }
+
+    /// Appends the referrer's URL in the same way, with UTM alone.
+    pub fn push_referrer(&self, row: usize, out: &mut Vec<u8>) -> bool {
+        self.urls.push(self.rows[row].referrer, &[], out)
     }
 }
 
@@ -132,12 +149,15 @@ impl Enriched {
 /// Shape: one entry a row; a closed row's is empty. Errors: what cannot be read is left out.
 #[must_use]
 pub fn enriched(batch: &Batch<'_, Clear>, routes: &[Route], hints: &[Hints], rules: &Rules, assets: &Assets) -> Enriched {
-    let mut out = Enriched { record: Vec::with_capacity(batch.rows() * 96), clicks: Vec::new(), rows: Vec::with_capacity(batch.rows()) };
+    let record = Vec::with_capacity(batch.rows() * 96);
+    let mut out = Reader { arenas: page::Arenas { record, ..page::Arenas::default() }, referrer: ("", false, None) };
+    let mut rows = Vec::with_capacity(batch.rows());
     let mut memo = DeviceMemo::default();
     for (row, route) in routes.iter().enumerate() {
         let mut r = EnrichedRow::default();
         if route.closed.is_none() {
-            out.page(batch, row, &mut r);
+            let sent = !(route.granted.is_empty() && route.denied.is_empty());
+            out.page(batch, row, sent, &mut r);
             if route.primary != Primary::None {
                 let tenant = &rules.tenants[usize::from(batch.heads[row].tenant)];
                 out.person(batch, row, &hints[row], tenant.city, tenant.zip_prefix, assets, &mut r);
@@ -147,18 +167,34 @@ pub fn enriched(batch: &Batch<'_, Clear>, routes: &[Route], hints: &[Hints], rul
                 }
             }
         }
-        out.rows.push(r);
+        rows.push(r);
     }
-    out
+    let page::Arenas { record, clear, urls } = out.arenas;
+    Enriched { record: text_of(record), clicks: text_of(clear), urls, rows }
 }
 
-impl Enriched {
-    fn page(&mut self, batch: &Batch<'_, Clear>, row: usize, r: &mut EnrichedRow) {
+/// An arena as text, looked at once and not value by value. Nothing but text goes in, so there is always some.
+fn text_of(arena: Vec<u8>) -> String {
+    let text = String::from_utf8(arena);
+    debug_assert!(text.is_ok());
+    text.unwrap_or_default()
+}
+
+/// Reads rows one after the other.
+struct Reader<'a> {
+    arenas: page::Arenas,
+    /// The referrer of the row before, whether it was reduced too, and what it said: most come from few places.
+    referrer: (&'a str, bool, Option<page::Referrer>),
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the page and the referrer. `sent`: destinations may want their URLs.
+    fn page(&mut self, batch: &Batch<'a, Clear>, row: usize, sent: bool, r: &mut EnrichedRow) {
         let url = batch.clear(Field::Url, row);
         if url.is_present()
-            && let Some(p) = page::read(url.expose(), &mut self.record, &mut self.clicks)
+            && let Some(p) = page::read(url.expose(), sent, &mut self.arenas)
         {
-            (r.host, r.path, r.clicks) = (p.host, p.path, p.clicks);
+            (r.host, r.path, r.clicks, r.url) = (p.host, p.path, p.clicks, p.reduced);
             r.utm = [p.campaign.source, p.campaign.medium, p.campaign.campaign, p.campaign.term, p.campaign.content];
             r.click_platform = p.click_platform.map_or("", page::ClickPlatform::as_str);
         }
@@ -167,7 +203,12 @@ impl Enriched {
         }
         let referrer = batch.clear(Field::Referrer, row);
         if referrer.is_present() {
-            r.referrer_host = page::referrer_host(referrer.expose(), &mut self.record).unwrap_or_default();
+            let referrer = referrer.expose();
+            if (self.referrer.0, self.referrer.1) != (referrer, sent) {
+                self.referrer = (referrer, sent, page::referrer(referrer, sent, &mut self.arenas));
+            }
+            let read = self.referrer.2.unwrap_or_default();
+            (r.referrer_host, r.referrer) = (read.host, read.reduced);
         }
     }
 
@@ -185,9 +226,10 @@ impl Enriched {
         r.country = hints.country;
         let address = batch.clear(Field::Ip, row);
         if address.is_present() {
-            let start = self.record.len();
-            if ip::truncate(address.expose(), &mut self.record) {
-                r.ip_truncated = Span::since(start, &self.record);
+            let record = &mut self.arenas.record;
+            let start = record.len();
+            if ip::truncate(address.expose(), record) {
+                r.ip_truncated = Span::since(start, record);
             }
             if let Some(reader) = &assets.geo
                 && let Some(address) = ip::parse_end_user(address.expose())
@@ -209,9 +251,10 @@ impl Enriched {
     }
 
     fn push(&mut self, text: &str) -> Span {
-        let start = self.record.len();
-        self.record.extend_from_slice(text.as_bytes());
-        Span::since(start, &self.record)
+        let record = &mut self.arenas.record;
+        let start = record.len();
+        record.extend_from_slice(text.as_bytes());
+        Span::since(start, record)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::model::span::Span;
 use crate::transform::batch::{Batch, Clear};
 use crate::transform::hash::sha256_hex_column;
 use crate::transform::identify::Identifiers;
-use crate::transform::normalise::{DropReason, Form, Hints, Normalised, normalise};
+use crate::transform::normalise::{DropReason, Form, Hints, Normalised, normalise, of_identifier};
 use crate::transform::route::Route;
 
 /// The forms that each destination wants. Shape: by [`Destination`] number.
@@ -130,8 +130,15 @@ impl Forms {
             Some(kind) => {
                 // An identifier that the tenant keeps out is known by now, and sent to nobody.
                 let let_in = batch.clear(form.field(), row).is_present();
-                for value in ids.values(row, kind).filter(|_| let_in) {
-                    self.value(form, std::str::from_utf8(value).unwrap_or(""), hints, from, &mut dropped);
+                for own in ids.values(row, kind).filter(|_| let_in) {
+                    match of_identifier(form, own) {
+                        Some(text) => {
+                            let start = self.arena.len();
+                            self.arena.extend_from_slice(text);
+                            self.keep(start, false, from);
+                        }
+                        None => self.value(form, std::str::from_utf8(own).unwrap_or(""), hints, from, &mut dropped),
+                    }
                 }
             }
             None => {
@@ -151,19 +158,22 @@ impl Forms {
                 self.arena.truncate(start);
                 dropped(reason);
             }
-            outcome => {
-                let span = Span::since(start, &self.arena);
-                let twice = self.values[from..].iter().any(|s| s.of(&self.arena) == span.of(&self.arena));
-                if twice {
-                    self.arena.truncate(start);
-                } else {
-                    if outcome == Normalised::AlreadyHashed {
-                        self.given.push(self.values.len() as u32);
-                    }
-                    self.values.push(span);
-                }
-            }
+            outcome => self.keep(start, outcome == Normalised::AlreadyHashed, from),
         }
+    }
+
+    /// Keeps what was appended since `start` as a value, unless the row has it already in this form.
+    fn keep(&mut self, start: usize, given: bool, from: usize) {
+        let span = Span::since(start, &self.arena);
+        let twice = self.values[from..].iter().any(|s| s.of(&self.arena) == span.of(&self.arena));
+        if twice {
+            self.arena.truncate(start);
+            return;
+        }
+        if given {
+            self.given.push(self.values.len() as u32);
+        }
+        self.values.push(span);
     }
 
     /// Points to an earlier form of the same field with the same values, if there is one, and forgets the new copy.

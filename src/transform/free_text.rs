@@ -4,7 +4,7 @@ use crate::model::category::Category;
 use crate::model::field::Field;
 use crate::model::rejected::{Reason, Rejected};
 use crate::model::span::Span;
-use crate::transform::batch::{Batch, Clear};
+use crate::transform::batch::{Batch, Clear, ClearText};
 use crate::transform::destinations::names::Canonical;
 use crate::transform::own_values::{Own, OwnValues, Which};
 use crate::transform::route::{Primary, Route};
@@ -61,11 +61,19 @@ const KNOWN: [(Hit, Field); 20] = [
     (Hit::DateOfBirth, Field::DateOfBirth),
 ];
 
-/// The row's own values. An event id that the tenant declared harmless is not one.
-fn own_values<'a>(batch: &Batch<'a, Clear>, row: usize, tenant: &TenantRules) -> impl Iterator<Item = Own<'a>> {
-    let searched = KNOWN.into_iter().filter(|(_, field)| *field != Field::EventId || !tenant.clear_event_ids);
-    let values = searched.flat_map(move |(hit, field)| batch.clear_all(field, row).map(move |v| (hit, v.expose())));
-    values.filter(|(hit, value)| *hit != Hit::DateOfBirth || value.len() >= MIN_BIRTH_DATE_BYTES)
+/// Takes the row's own values. An event id that the tenant declared harmless is not one.
+fn take_own<'a>(batch: &Batch<'a, Clear>, row: usize, tenant: &TenantRules, own: &mut OwnValues<'a>) {
+    own.clear();
+    for (hit, field) in KNOWN {
+        if field == Field::EventId && tenant.clear_event_ids {
+            continue;
+        }
+        for value in batch.clear_all(field, row).map(ClearText::expose) {
+            if hit != Hit::DateOfBirth || value.len() >= MIN_BIRTH_DATE_BYTES {
+                own.add(hit, value);
+            }
+        }
+    }
 }
 
 /// Scrubs the free texts of every open row.
@@ -91,7 +99,7 @@ pub fn free_texts<'a>(batch: &Batch<'a, Clear>, routes: &[Route], rules: &Rules,
             continue;
         }
         let tenant = &rules.tenants[usize::from(batch.heads[row].tenant)];
-        own.refill(own_values(batch, row, tenant));
+        take_own(batch, row, tenant, &mut own);
         out.row_urls(batch, row, &own);
         let sent = !(route.granted.is_empty() && route.denied.is_empty());
         if sent || route.primary == Primary::Full {

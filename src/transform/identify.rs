@@ -8,7 +8,7 @@ use crate::model::time::civil;
 use crate::transform::batch::{Batch, Clear};
 use crate::transform::forms::{FormDrop, FormDrops};
 use crate::transform::hash::{hmac128_column, sha256_hex_column};
-use crate::transform::normalise::{Day, DropReason, Form, Hints, Normalised, country, normalise};
+use crate::transform::normalise::{Day, DropReason, Form, Hints, Normalised, country, normalise, trim};
 use crate::transform::route::{Primary, Route};
 use crate::transform::rules::KeyEpoch;
 
@@ -52,7 +52,7 @@ impl Identifiers {
     }
 
     fn push_plain(&mut self, kind: IdentifierType, value: &str, row_start: usize) {
-        let value = value.trim();
+        let value = trim(value);
         if !value.is_empty() {
             let start = self.arena.len();
             self.begin(kind);

@@ -392,12 +392,12 @@ impl Twin<'_> {
     }
 
     fn context(&self) -> Value {
-        let (mut record, mut clicks, mut address) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut arenas, mut address) = (page::Arenas::default(), Vec::new());
         let own: Vec<Own<'_>> = self.own().into_iter().filter(|(hit, _)| *hit != Hit::City).collect();
         let url = |name: &str| mask_url(text(self.row, name), &own).unwrap_or_else(|| text(self.row, name).to_owned());
-        let page = page::read(&url("url"), &mut record, &mut clicks);
-        let referrer = page::referrer_host(&url("referrer"), &mut record);
-        let plain = |span: crate::model::span::Span| std::str::from_utf8(span.of(&record)).unwrap().to_owned();
+        let page = page::read(&url("url"), false, &mut arenas);
+        let referrer = page::referrer(&url("referrer"), false, &mut arenas).map(|r| r.host);
+        let plain = |span: crate::model::span::Span| std::str::from_utf8(span.of(&arenas.record)).unwrap().to_owned();
         let (host, path) = page.map_or_else(Default::default, |p| (plain(p.host), plain(p.path)));
         let referrer = referrer.map(plain).unwrap_or_default();
         let utm = page.map_or_else(Default::default, |p| {

@@ -95,18 +95,20 @@ pub fn url_seeds() -> Vec<Vec<u8>> {
 
 pub fn url(input: &[u8], _: &mut Told) {
     let text = String::from_utf8_lossy(input);
-    let (mut record, mut clear) = (Vec::new(), Vec::new());
-    let _ = page::read(&text, &mut record, &mut clear);
-    let _ = page::referrer_host(&text, &mut record);
-    assert!(std::str::from_utf8(&record).is_ok() && std::str::from_utf8(&clear).is_ok(), "no text");
+    let mut arenas = page::Arenas::default();
+    let page = page::read(&text, true, &mut arenas);
+    let _ = page::referrer(&text, true, &mut arenas);
+    assert!(std::str::from_utf8(&arenas.record).is_ok() && std::str::from_utf8(&arenas.clear).is_ok(), "no text");
+    let keep = ["gclid", "fbclid"];
     let mut once = Vec::new();
-    if page::destination_url(&text, &["gclid", "fbclid"], &mut once).is_some() {
+    if page.is_some_and(|page| arenas.urls.push(page.reduced, &keep, &mut once)) {
         let once = String::from_utf8(once).unwrap();
         if input.len() > 600 {
             return; // what percent-encoding makes three times as long may be cut, and a segment that is cut may look like something else
         }
         let mut twice = Vec::new();
-        assert!(page::destination_url(&once, &["gclid", "fbclid"], &mut twice).is_some(), "a reduced URL is none");
+        let again = page::read(&once, true, &mut arenas).expect("a reduced URL is none");
+        assert!(arenas.urls.push(again.reduced, &keep, &mut twice));
         assert_eq!(twice, once.as_bytes(), "a reduced URL is reduced again");
     }
 }

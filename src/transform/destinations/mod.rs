@@ -21,7 +21,7 @@ use crate::transform::enrich::ip;
 use crate::transform::enriched::{ClickId, Enriched};
 use crate::transform::forms::Forms;
 use crate::transform::json::{self, Object};
-use crate::transform::normalise::Form;
+use crate::transform::normalise::{Form, trim};
 use crate::transform::route::Permit;
 use money::Money;
 use std::net::IpAddr;
@@ -192,14 +192,14 @@ impl<'r> Row<'r> {
     /// The end user's user agent; empty when absent. Source: destinations.md 1.10.
     #[must_use]
     pub fn user_agent(&self) -> &'r str {
-        self.released(Released::UserAgent).trim()
+        trim(self.released(Released::UserAgent))
     }
 
     /// The order's id; empty when absent, or when it is an email address or an international phone number, which no platform may get as an
     /// order. Source: destinations.md §3 "never put personal data in custom_data", §4 "must not contain personal data".
     #[must_use]
     pub fn order_id(&self) -> &'r str {
-        let id = self.released(Released::OrderId).trim();
+        let id = trim(self.released(Released::OrderId));
         let phone = id.strip_prefix('+').is_some_and(|rest| rest.bytes().filter(u8::is_ascii_digit).count() >= 7);
         if id.contains('@') || phone { "" } else { id }
     }
@@ -207,7 +207,7 @@ impl<'r> Row<'r> {
     /// A cookie or click id as it came; empty when absent, or when it cannot be one. An address typed into a link must not travel as one.
     #[must_use]
     pub fn cookie(&self, field: Released) -> &'r str {
-        let id = self.released(field).trim();
+        let id = trim(self.released(field));
         let possible = id.len() <= ID_BYTES_MAX && id.bytes().all(|b| b.is_ascii_graphic() && !b"@\"'<>&#\\`".contains(&b));
         if possible { id } else { "" }
     }
@@ -239,12 +239,12 @@ impl<'r> Row<'r> {
 
     /// Appends the page's URL with its query reduced to UTM and the click ids in `keep`. Shape: false when there is none.
     pub fn push_url(&self, keep: &[&str], out: &mut Vec<u8>) -> bool {
-        self.batch.push_url(self.row, keep, out)
+        self.enriched.push_url(self.row, keep, out)
     }
 
     /// Appends the referrer's URL with its query reduced to UTM. Shape: false when there is none.
     pub fn push_referrer(&self, out: &mut Vec<u8>) -> bool {
-        self.batch.push_referrer(self.row, out)
+        self.enriched.push_referrer(self.row, out)
     }
 
     /// A number of the event.
@@ -293,7 +293,7 @@ pub mod item {
     /// A text of an item without white space around it; empty when there is nothing else.
     #[must_use]
     pub fn text<'i>(item: &super::Item<'i>, at: usize) -> &'i str {
-        item.texts.get(at).map_or("", |text| text.trim())
+        item.texts.get(at).map_or("", |text| super::trim(text))
     }
 }
 

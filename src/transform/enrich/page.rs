@@ -1,6 +1,6 @@
 //! The page: host, path, referrer host, campaign and click ids from a URL, and the reduced URL a destination gets.
 //!
-//! Two arenas, so that the two cannot be mixed up: what the pseudonymised record may hold goes to one, click ids to the other.
+//! Arenas apart, so that they cannot be mixed up: what the pseudonymised record may hold, click ids, what destinations may see.
 //! Source: events.md §1 (`url`), §2 (`page`, `campaign`); design.md §1.3.
 
 use std::borrow::Cow;
@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use super::parts::{Parts, with_parts};
 use super::segment;
 use crate::model::span::Span;
+use crate::transform::json;
 
 /// Longest campaign value kept, in bytes; the rest is cut.
 pub const CAMPAIGN_BYTES_MAX: usize = 256;
@@ -74,6 +75,16 @@ pub struct ClickIds {
     pub ttclid: Span,
 }
 
+/// Where in [`Urls`] a URL stands as destinations may see it: no user name, no fragment, path and UTM values scrubbed, of the query only UTM and
+/// click ids. Shape: the default stands for a URL that there is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reduced {
+    /// Scheme, host, port and path, in the arena of reduced URLs.
+    base: Span,
+    /// Which of the parameters, first and end.
+    parameters: (u32, u32),
+}
+
 /// What is read from a page's URL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Page {
@@ -87,38 +98,64 @@ pub struct Page {
     pub clicks: ClickIds,
     /// Whose click id stands last in the query: platforms append theirs, so the last is the latest click.
     pub click_platform: Option<ClickPlatform>,
+    /// What destinations may see of it, if it was asked for.
+    pub reduced: Reduced,
 }
 
-/// Reads a page's URL: what a record may hold into `record`, click ids into `clear`.
-///
-/// Shape: `None`, with nothing appended, for text that is no URL or has no host. Of a repeated parameter the first value that is not blank counts.
-#[inline]
-#[must_use]
-pub fn read(url: &str, record: &mut Vec<u8>, clear: &mut Vec<u8>) -> Option<Page> {
-    with_parts(url, |parts| {
-        let mut page = Page { host: push_host(parts, record), path: push_path(parts, record), ..Page::default() };
-        for pair in parameters(parts.query) {
-            read_parameter(&mut page, pair, record, clear);
+/// What is read from a referrer's URL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Referrer {
+    /// Host, as [`Page::host`].
+    pub host: Span,
+    /// What destinations may see of it, if it was asked for.
+    pub reduced: Reduced,
+}
+
+/// Where what is read goes: one arena for each kind of reader, so that they cannot be mixed up. No `Debug`: click ids are clear.
+#[derive(Default)]
+pub struct Arenas {
+    /// What a record may hold.
+    pub record: Vec<u8>,
+    /// Click ids.
+    pub clear: Vec<u8>,
+    /// What destinations may see.
+    pub urls: Urls,
+}
+
+/// URLs as destinations may see them, in pieces: a URL is reduced once, and each destination takes the click ids it may have. No `Debug`.
+#[derive(Default)]
+pub struct Urls {
+    arena: Vec<u8>,
+    parameters: Vec<Parameter>,
+}
+
+/// A parameter that may stay in a reduced URL. Shape: `name=value`, encoded, in the arena of reduced URLs.
+#[derive(Clone, Copy)]
+struct Parameter {
+    /// Name of the click id; `None` for a campaign value, which every destination gets.
+    click: Option<&'static str>,
+    text: Span,
+}
+
+impl Urls {
+    /// Appends a reduced URL; of the click ids only those in `keep`. Shape: false, with nothing appended, if there is none. Source: events.md §1
+    /// (`url`), destinations.md §3 ("never put personal data in URL query strings").
+    pub fn push(&self, url: Reduced, keep: &[&str], out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(url.base.of(&self.arena));
+        let mut separator = b'?';
+        for parameter in &self.parameters[url.parameters.0 as usize..url.parameters.1 as usize] {
+            if parameter.click.is_none_or(|name| keep.contains(&name)) {
+                out.push(separator);
+                separator = b'&';
+                out.extend_from_slice(parameter.text.of(&self.arena));
+            }
         }
-        page
-    })
-}
+        !url.base.is_empty()
+    }
 
-/// Reads the host of a referrer. Shape: as [`Page::host`]; `None` for text that is no URL or has no host.
-#[inline]
-#[must_use]
-pub fn referrer_host(url: &str, record: &mut Vec<u8>) -> Option<Span> {
-    with_parts(url, |parts| push_host(parts, record))
-}
-
-/// Appends the URL as a destination may see it: no user name, no fragment, path and UTM values scrubbed, and of the query only UTM and the
-/// click ids in `keep`, in their order.
-///
-/// Shape: `None`, with nothing appended, for text that is no URL or has no host. Source: events.md §1 (`url`), destinations.md §3 ("never put
-/// personal data in URL query strings").
-#[must_use]
-pub fn destination_url(url: &str, keep: &[&str], out: &mut Vec<u8>) -> Option<Span> {
-    with_parts(url, |parts| {
+    /// Keeps what a destination may see before the query. Shape: `path` is scrubbed already.
+    fn reduce(&mut self, parts: &Parts<'_>, path: &[u8]) -> Reduced {
+        let out = &mut self.arena;
         let start = out.len();
         out.extend_from_slice(parts.scheme.as_bytes());
         out.extend_from_slice(b"://");
@@ -126,24 +163,63 @@ pub fn destination_url(url: &str, keep: &[&str], out: &mut Vec<u8>) -> Option<Sp
         out.extend_from_slice(parts.host.as_bytes());
         out[host..].make_ascii_lowercase();
         if let Some(port) = parts.port {
-            out.extend_from_slice(format!(":{port}").as_bytes());
+            out.push(b':');
+            json::integer(port.into(), out);
         }
-        push_path(parts, out);
-        let mut separator = b'?';
+        out.extend_from_slice(path);
+        let first = self.parameters.len() as u32;
+        Reduced { base: Span::since(start, out), parameters: (first, first) }
+    }
+
+    /// Keeps a parameter of the URL that was reduced last.
+    fn keep_parameter(&mut self, reduced: &mut Reduced, name: &'static str, is_click: bool, value: &str, plain: bool) {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(name.as_bytes());
+        self.arena.push(b'=');
+        push_reduced(value, !is_click, plain, &mut self.arena);
+        self.parameters.push(Parameter { click: is_click.then_some(name), text: Span::since(start, &self.arena) });
+        reduced.parameters.1 += 1;
+    }
+}
+
+/// Reads a page's URL, and reduces it for destinations where `reduce` asks for it.
+///
+/// Shape: `None`, with nothing appended, for text that is no URL or has no host. Of a repeated parameter the first value that is not blank counts.
+#[inline]
+#[must_use]
+pub fn read(url: &str, reduce: bool, arenas: &mut Arenas) -> Option<Page> {
+    with_parts(url, |parts| {
+        let mut page = Page { host: push_host(parts, &mut arenas.record), path: push_path(parts, &mut arenas.record), ..Page::default() };
+        if reduce {
+            page.reduced = arenas.urls.reduce(parts, page.path.of(&arenas.record));
+        }
         for (name, value) in parameters(parts.query) {
-            let utm = matches!(name, "utm_source" | "utm_medium" | "utm_campaign" | "utm_term" | "utm_content");
-            if value.is_empty()
-                || !(utm || keep.contains(&name) && (is_plain(value) && value.len() <= CLICK_ID_BYTES_MAX || is_click_id(&decoded(value))))
-            {
-                continue;
+            if let Some(meaning) = meaning(name).filter(|_| !value.is_empty()) {
+                read_parameter(&mut page, meaning, value, reduce, arenas);
             }
-            out.push(separator);
-            separator = b'&';
-            out.extend_from_slice(name.as_bytes());
-            out.push(b'=');
-            push_reduced(value, utm, out);
         }
-        Span::since(start, out)
+        page
+    })
+}
+
+/// Reads a referrer's URL in the same way; of its query destinations see UTM alone. Shape: as [`read`].
+#[inline]
+#[must_use]
+pub fn referrer(url: &str, reduce: bool, arenas: &mut Arenas) -> Option<Referrer> {
+    with_parts(url, |parts| {
+        let mut referrer = Referrer { host: push_host(parts, &mut arenas.record), reduced: Reduced::default() };
+        if reduce {
+            let start = arenas.record.len();
+            let path = push_path(parts, &mut arenas.record);
+            referrer.reduced = arenas.urls.reduce(parts, path.of(&arenas.record));
+            arenas.record.truncate(start);
+            for (name, value) in parameters(parts.query) {
+                if let Some((name, Meaning::Campaign(_))) = meaning(name).filter(|_| !value.is_empty()) {
+                    arenas.urls.keep_parameter(&mut referrer.reduced, name, false, value, is_plain(value));
+                }
+            }
+        }
+        referrer
     })
 }
 
@@ -175,10 +251,10 @@ fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = Some(query).filter(|q| !q.is_empty());
     std::iter::from_fn(move || {
         let text = rest?;
-        // Names and values are short: a plain loop beats a vectorised search here.
-        let end = text.bytes().position(|b| b == b'&').unwrap_or(text.len());
+        let end = memchr::memchr(b'&', text.as_bytes()).unwrap_or(text.len());
         rest = text.get(end + 1..);
         let pair = &text[..end];
+        // Names are short: a plain loop beats a vectorised search here.
         Some(match pair.bytes().position(|b| b == b'=') {
             Some(at) => (&pair[..at], &pair[at + 1..]),
             None => (pair, ""),
@@ -186,44 +262,70 @@ fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-fn read_parameter(page: &mut Page, (name, value): (&str, &str), record: &mut Vec<u8>, clear: &mut Vec<u8>) {
-    if value.is_empty() || !(5..=12).contains(&name.len()) {
-        return;
+/// What a parameter that is looked at means.
+#[derive(Clone, Copy)]
+enum Meaning {
+    Campaign(fn(&mut Campaign) -> &mut Span),
+    /// A click id, and where it goes: of Microsoft's only the presence is noted.
+    Click(ClickPlatform, Option<fn(&mut ClickIds) -> &mut Span>),
+}
+
+/// A parameter's own name and meaning; `None` for one that nobody looks at.
+fn meaning(name: &str) -> Option<(&'static str, Meaning)> {
+    use ClickPlatform::{Google, Meta, Microsoft, TikTok};
+    use Meaning::{Campaign, Click};
+    // Most others are told by their length alone.
+    if !(5..=12).contains(&name.len()) {
+        return None;
     }
-    let (slot, platform) = match name {
-        "utm_source" => return push_campaign(&mut page.campaign.source, value, record),
-        "utm_medium" => return push_campaign(&mut page.campaign.medium, value, record),
-        "utm_campaign" => return push_campaign(&mut page.campaign.campaign, value, record),
-        "utm_term" => return push_campaign(&mut page.campaign.term, value, record),
-        "utm_content" => return push_campaign(&mut page.campaign.content, value, record),
-        "gclid" => (Some(&mut page.clicks.gclid), ClickPlatform::Google),
-        "wbraid" => (Some(&mut page.clicks.wbraid), ClickPlatform::Google),
-        "gbraid" => (Some(&mut page.clicks.gbraid), ClickPlatform::Google),
-        "dclid" => (Some(&mut page.clicks.dclid), ClickPlatform::Google),
-        "fbclid" => (Some(&mut page.clicks.fbclid), ClickPlatform::Meta),
-        "ttclid" => (Some(&mut page.clicks.ttclid), ClickPlatform::TikTok),
-        "msclkid" => (None, ClickPlatform::Microsoft),
-        _ => return,
-    };
-    // Nearly always letters, digits, `-` and `_`, which need no decoding and no look.
-    let id = if is_plain(value) { Cow::Borrowed(value.as_bytes()) } else { decoded(value) };
-    if !is_click_id(&id) {
-        return;
+    Some(match name {
+        "utm_source" => ("utm_source", Campaign(|c| &mut c.source)),
+        "utm_medium" => ("utm_medium", Campaign(|c| &mut c.medium)),
+        "utm_campaign" => ("utm_campaign", Campaign(|c| &mut c.campaign)),
+        "utm_term" => ("utm_term", Campaign(|c| &mut c.term)),
+        "utm_content" => ("utm_content", Campaign(|c| &mut c.content)),
+        "gclid" => ("gclid", Click(Google, Some(|c| &mut c.gclid))),
+        "wbraid" => ("wbraid", Click(Google, Some(|c| &mut c.wbraid))),
+        "gbraid" => ("gbraid", Click(Google, Some(|c| &mut c.gbraid))),
+        "dclid" => ("dclid", Click(Google, Some(|c| &mut c.dclid))),
+        "fbclid" => ("fbclid", Click(Meta, Some(|c| &mut c.fbclid))),
+        "ttclid" => ("ttclid", Click(TikTok, Some(|c| &mut c.ttclid))),
+        "msclkid" => ("msclkid", Click(Microsoft, None)),
+        _ => return None,
+    })
+}
+
+fn read_parameter(page: &mut Page, (name, meaning): (&'static str, Meaning), value: &str, reduce: bool, arenas: &mut Arenas) {
+    let plain = is_plain(value);
+    match meaning {
+        Meaning::Campaign(slot) => push_campaign(slot(&mut page.campaign), value, plain, &mut arenas.record),
+        Meaning::Click(platform, slot) => {
+            // Nearly always letters, digits, `-` and `_`, which need no decoding and no look.
+            let id = if plain { Cow::Borrowed(value.as_bytes()) } else { decoded(value) };
+            if !is_click_id(&id, plain) {
+                return;
+            }
+            page.click_platform = Some(platform);
+            let Some(slot) = slot else { return };
+            let slot = slot(&mut page.clicks);
+            if slot.is_empty() {
+                let start = arenas.clear.len();
+                arenas.clear.extend_from_slice(&id);
+                *slot = Span::since(start, &arenas.clear);
+            }
+        }
     }
-    page.click_platform = Some(platform);
-    if let Some(slot) = slot.filter(|s| s.is_empty()) {
-        let start = clear.len();
-        clear.extend_from_slice(&id);
-        *slot = Span::since(start, clear);
+    if reduce {
+        arenas.urls.keep_parameter(&mut page.reduced, name, matches!(meaning, Meaning::Click(..)), value, plain);
     }
 }
 
-fn push_campaign(slot: &mut Span, value: &str, record: &mut Vec<u8>) {
+fn push_campaign(slot: &mut Span, value: &str, plain: bool, record: &mut Vec<u8>) {
     if !slot.is_empty() {
         return;
     }
     let start = record.len();
-    if value.len() <= CAMPAIGN_BYTES_MAX && is_plain(value) {
+    if value.len() <= CAMPAIGN_BYTES_MAX && plain {
         segment::push_text(value, record);
         *slot = Span::since(start, record);
         return;
@@ -269,13 +371,13 @@ pub(crate) fn decoded(value: &str) -> Cow<'_, [u8]> {
 }
 
 /// Printable ASCII without spaces, quotes or `@`: an address typed into a link is no click id and must not travel as one.
-fn is_click_id(id: &[u8]) -> bool {
-    (1..=CLICK_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(|b| b.is_ascii_graphic() && !b"@\"'<>&#\\`".contains(b))
+fn is_click_id(id: &[u8], plain: bool) -> bool {
+    (1..=CLICK_ID_BYTES_MAX).contains(&id.len()) && (plain || id.iter().all(|b| b.is_ascii_graphic() && !b"@\"'<>&#\\`".contains(b)))
 }
 
 /// A parameter's value as it came, unless it is a campaign value that held somebody.
-fn push_reduced(value: &str, utm: bool, out: &mut Vec<u8>) {
-    if !utm || (is_plain(value) && segment::is_harmless_text(value)) {
+fn push_reduced(value: &str, utm: bool, plain: bool, out: &mut Vec<u8>) {
+    if !utm || (plain && segment::is_harmless_text(value)) {
         out.extend_from_slice(value.as_bytes());
         return;
     }

@@ -23,13 +23,18 @@ pub(super) fn email(input: &str, gmail: Gmail, out: &mut Vec<u8>) -> Result<(), 
     }
     let Some(address) = out.get(start..).filter(|address| !address.is_empty()) else { return Err(DropReason::Empty) };
     let at = local_length(address).ok_or(DropReason::NotAnEmail)?;
-    if gmail != Gmail::Untouched && matches!(&address[at + 1..], b"gmail.com" | b"googlemail.com") {
+    if gmail != Gmail::Untouched && is_gmail(&address[at + 1..]) {
         rewrite_local_part(start, at, gmail, out);
         if out.get(start) == Some(&b'@') {
             return Err(DropReason::NotAnEmail);
         }
     }
     Ok(())
+}
+
+/// Whether a domain, in lower case, is one of Gmail's.
+pub(super) fn is_gmail(domain: &[u8]) -> bool {
+    matches!(domain, b"gmail.com" | b"googlemail.com")
 }
 
 /// Length of the local part if the address matches `^[^\s@]+@[^\s@]+\.[^\s@]+$`.

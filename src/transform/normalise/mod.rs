@@ -25,6 +25,8 @@ pub use form::Form;
 pub use person::Day;
 pub use text::DropReason;
 
+pub(super) use text::trim;
+
 use email::Gmail;
 use text::Digest;
 
@@ -62,6 +64,20 @@ pub fn normalise(form: Form, input: &str, hints: &Hints, out: &mut Vec<u8>) -> N
         }
     }
     settle(out, |out| apply(form, input, hints, out))
+}
+
+/// What [`normalise`] makes of an identifier's own form (a plain email address, a phone number in E.164), where that is a part of it and takes
+/// no work. Shape: `None` where it takes some, and for digests.
+pub(super) fn of_identifier(form: Form, own: &[u8]) -> Option<&[u8]> {
+    match form {
+        Form::EmailPlain | Form::EmailGoogle | Form::EmailGa4 => {
+            let domain = &own[memchr::memchr(b'@', own)? + 1..];
+            ((form == Form::EmailPlain || !email::is_gmail(domain)) && own.is_ascii()).then_some(own)
+        }
+        Form::PhoneE164 => own.starts_with(b"+").then_some(own),
+        Form::PhoneDigits => own.strip_prefix(b"+"),
+        _ => None,
+    }
 }
 
 /// Appends a phone number in E.164 with its `+`. Shape: as [`normalise`], but no test for hashes. Source: destinations.md 1.8.

@@ -175,6 +175,26 @@ proptest! {
     }
 
     #[test]
+    fn what_is_taken_from_an_identifier_is_its_normal_form(
+        input in prop_oneof![any_text(), "[a-zA-Zé.+]{1,8}@(gmail|Gmail|googlemail|a)\\.(com|de)", "\\+?[0-9 ()-]{6,16}"],
+        hint in proptest::sample::select(&HINTS[..]),
+    ) {
+        let hints = hints(hint);
+        for (own, forms) in [
+            (Form::EmailPlain, &[Form::EmailPlain, Form::EmailGoogle, Form::EmailGa4][..]),
+            (Form::PhoneE164, &[Form::PhoneE164, Form::PhoneDigits]),
+        ] {
+            let (Normalised::Text | Normalised::AlreadyHashed, text) = run(own, &input, &hints) else { continue };
+            for form in forms {
+                if let Some(taken) = of_identifier(*form, text.as_bytes()) {
+                    let taken = String::from_utf8(taken.to_vec()).unwrap();
+                    prop_assert_eq!(run(*form, &text, &hints), (Normalised::Text, taken), "{} of {}", form.as_str(), own.as_str());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn every_output_is_its_own_normal_form(input in any_text(), hint in proptest::sample::select(&HINTS[..])) {
         for form in Form::ALL {
             // Digits without a plus sign say which country only while no other country is said.

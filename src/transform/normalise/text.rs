@@ -92,10 +92,11 @@ pub(super) fn is_punctuation(c: char) -> bool {
 }
 
 /// Without Unicode White_Space at both ends. Source: destinations.md 1.3; U+200B and U+FEFF stay.
-pub(super) fn trim(input: &str) -> &str {
+#[inline]
+pub(in crate::transform) fn trim(input: &str) -> &str {
     let solid = |b: Option<&u8>| b.is_some_and(|&b| b < 128 && CLASS[usize::from(b)] & SPACE == 0);
     let bytes = input.as_bytes();
-    if solid(bytes.first()) && solid(bytes.last()) { input } else { input.trim_matches(char::is_whitespace) }
+    if bytes.is_empty() || solid(bytes.first()) && solid(bytes.last()) { input } else { input.trim_matches(char::is_whitespace) }
 }
 
 /// Canonical composition, borrowed when the quick check says there is nothing to do. Source: destinations.md 1.2.

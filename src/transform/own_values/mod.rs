@@ -1,13 +1,14 @@
 //! The row's own values where text is not prose: event names, path segments, campaign values, item texts. `scrub` finds what has a shape;
 //! a name or an id of the row's own person has none, and stands between `-`, `_` or `%20` as often as between spaces.
 //!
-//! Nearly all texts are ASCII and hold none of the values. So a row's values are made ready once, and a look at a text reads two tables a
+//! Nearly all texts are ASCII and hold none of the values. So a row's values are made ready once, and a look at a text reads one table a
 //! byte, whatever the number of values, and allocates nothing.
 
 #[cfg(test)]
 pub(crate) mod slow;
 
 use crate::transform::enrich::page;
+use crate::transform::normalise::trim;
 use crate::transform::scrub::{Hit, fold_char};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::borrow::Cow;
@@ -30,22 +31,29 @@ pub enum Which {
     NotPlaces,
 }
 
+/// A value without white space around it, as it is searched for.
+enum Needle<'a> {
+    /// As it came, in either case: ASCII.
+    Ascii(&'a str),
+    /// A range of the folded values.
+    Folded(Range<usize>),
+}
+
 /// The values of one row, made ready for looking. No `Debug`: they are clear.
 pub struct OwnValues<'a> {
     values: Vec<Own<'a>>,
-    /// The folded values, one after the other.
+    /// Folded values, one after the other.
     folded: String,
-    /// Each value's range of `folded`, as long as it may be searched for; numbered as `values`.
-    needles: Vec<Range<usize>>,
-    /// Which values have a byte, in either case, as their first. Values that are not ASCII once folded cannot stand in a text that is.
-    first: Box<[u32; 256]>,
-    /// Which values have a byte, in either case, as their second.
-    second: Box<[u32; 256]>,
+    /// What each value is searched for as; numbered as `values`.
+    needles: Vec<Needle<'a>>,
+    /// By byte, in either case: which values have it as their first (lower half) and as their second (upper half). Values that are not ASCII once
+    /// folded cannot stand in a text that is.
+    bytes: Box<[u64; 256]>,
 }
 
 impl Default for OwnValues<'_> {
     fn default() -> Self {
-        OwnValues { values: Vec::new(), folded: String::new(), needles: Vec::new(), first: Box::new([0; 256]), second: Box::new([0; 256]) }
+        OwnValues { values: Vec::new(), folded: String::new(), needles: Vec::new(), bytes: Box::new([0; 256]) }
     }
 }
 
@@ -56,35 +64,47 @@ struct Occurrence {
 }
 
 impl<'a> OwnValues<'a> {
-    /// Takes the values of the next row instead. What has a single character, or none, is no value.
-    pub fn refill(&mut self, values: impl Iterator<Item = Own<'a>>) {
-        for needle in self.needles.drain(..) {
-            if let [a, b, ..] = self.folded.as_bytes()[needle] {
-                for case in [u8::to_ascii_lowercase, u8::to_ascii_uppercase] {
-                    self.first[usize::from(case(&a))] = 0;
-                    self.second[usize::from(case(&b))] = 0;
-                }
-            }
-        }
+    /// Forgets the values: those of the next row come.
+    pub fn clear(&mut self) {
         self.values.clear();
         self.folded.clear();
-        for (hit, value) in values {
+        self.needles.clear();
+        self.bytes.fill(0);
+    }
+
+    /// Adds a value. What has a single character, or none, is no value.
+    pub fn add(&mut self, hit: Hit, value: &'a str) {
+        let trimmed = trim(value);
+        let needle = if trimmed.is_ascii() {
+            Needle::Ascii(trimmed)
+        } else {
             let start = self.folded.len();
-            push_folded(value.trim(), &mut self.folded);
-            let needle = &self.folded[start..];
-            if needle.chars().nth(1).is_none() {
-                self.folded.truncate(start);
-                continue;
+            push_folded(trimmed, &mut self.folded);
+            Needle::Folded(start..self.folded.len())
+        };
+        let text = match &needle {
+            Needle::Ascii(text) => text,
+            Needle::Folded(range) => &self.folded[range.clone()],
+        };
+        if text.is_ascii() {
+            let [a, b, ..] = *text.as_bytes() else { return };
+            let bit = 1 << (self.values.len() % BITS);
+            for case in [u8::to_ascii_lowercase, u8::to_ascii_uppercase] {
+                self.bytes[usize::from(case(&a))] |= bit;
+                self.bytes[usize::from(case(&b))] |= bit << BITS;
             }
-            if needle.is_ascii() {
-                let (a, b, bit) = (needle.as_bytes()[0], needle.as_bytes()[1], 1 << (self.values.len() % BITS));
-                for case in [u8::to_ascii_lowercase, u8::to_ascii_uppercase] {
-                    self.first[usize::from(case(&a))] |= bit;
-                    self.second[usize::from(case(&b))] |= bit;
-                }
-            }
-            self.needles.push(start..self.folded.len());
-            self.values.push((hit, value));
+        } else if text.chars().nth(1).is_none() {
+            return;
+        }
+        self.needles.push(needle);
+        self.values.push((hit, value));
+    }
+
+    /// A value as it is searched for; in either case if it is ASCII.
+    fn needle(&self, value: usize) -> &str {
+        match &self.needles[value] {
+            Needle::Ascii(text) => text,
+            Needle::Folded(range) => &self.folded[range.clone()],
         }
     }
 
@@ -164,19 +184,26 @@ impl<'a> OwnValues<'a> {
         Some(out)
     }
 
-    /// A quick look at all that follows a URL's host, as it stands: what has nothing encoded reads the same in pieces, and whatever ends a
-    /// segment or a value is a word's edge here too.
+    /// A quick look at the path and the campaign parameters, as they stand: what has nothing encoded reads the same in pieces, and whatever ends
+    /// a segment or a value is a word's edge here too.
     fn is_surely_clean(&self, url: &[u8], which: Which) -> bool {
         let address = memchr::memchr2(b'?', b'#', url).unwrap_or(url.len());
         let scheme = memchr::memchr_iter(b':', &url[..address]).find(|at| url[*at..address].starts_with(b"://"));
         let host_at = scheme.map_or(0, |at| at + 3);
         let path_at = memchr::memchr2(b'/', b'\\', &url[host_at..address]).map_or(address, |at| host_at + at);
-        let rest = &url[path_at..];
-        if !rest.is_ascii() || memchr::memchr2(b'%', b'+', rest).is_some() {
+        if !url[path_at..].is_ascii() || memchr::memchr2(b'%', b'+', &url[path_at..]).is_some() {
             return false;
         }
         let mut is_clean = true;
-        self.search_ascii(rest, which, |_| is_clean = false);
+        self.search_ascii(&url[path_at..address], which, |_| is_clean = false);
+        let mut query = url.get(address + 1..).unwrap_or_default();
+        while is_clean && !query.is_empty() {
+            let end = memchr::memchr(b'&', query).unwrap_or(query.len());
+            if query[..end].starts_with(b"utm_") {
+                self.search_ascii(&query[..end], which, |_| is_clean = false);
+            }
+            query = query.get(end + 1..).unwrap_or_default();
+        }
         is_clean
     }
 
@@ -194,17 +221,24 @@ impl<'a> OwnValues<'a> {
     }
 
     fn search_ascii(&self, text: &[u8], which: Which, mut found: impl FnMut(Occurrence)) {
-        for (start, pair) in text.array_windows().enumerate() {
-            let [a, b] = *pair;
-            let mut candidates = self.first[usize::from(a)] & self.second[usize::from(b)];
-            if candidates == 0 || (start > 0 && text[start - 1].is_ascii_alphanumeric()) {
+        let mut first = 0;
+        for (at, byte) in text.iter().enumerate() {
+            let values = self.bytes[usize::from(*byte)];
+            let mut candidates = first & (values >> BITS);
+            first = values & ((1 << BITS) - 1);
+            if candidates == 0 {
+                continue;
+            }
+            // The first byte never has a candidate: there is one before it.
+            let start = at - 1;
+            if start > 0 && text[start - 1].is_ascii_alphanumeric() {
                 continue;
             }
             while candidates != 0 {
                 let bit = candidates.trailing_zeros() as usize;
                 candidates &= candidates - 1;
                 for value in (bit..self.needles.len()).step_by(BITS).filter(|n| self.wanted(*n, which)) {
-                    let needle = &self.folded.as_bytes()[self.needles[value].clone()];
+                    let needle = self.needle(value).as_bytes();
                     let end = start + needle.len();
                     let whole = !text.get(end).is_some_and(u8::is_ascii_alphanumeric);
                     if whole && text.get(start..end).is_some_and(|t| t.eq_ignore_ascii_case(needle)) {
@@ -222,9 +256,9 @@ impl<'a> OwnValues<'a> {
             origins.resize(folded.len(), at);
         }
         origins.push(text.len());
-        for (value, needle) in self.needles.iter().enumerate().filter(|(n, _)| self.wanted(*n, which)) {
-            let needle = &self.folded[needle.clone()];
-            let finder = memchr::memmem::Finder::new(needle);
+        for value in (0..self.needles.len()).filter(|n| self.wanted(*n, which)) {
+            let needle = self.needle(value).to_ascii_lowercase();
+            let finder = memchr::memmem::Finder::new(&needle);
             let mut from = 0;
             while let Some(start) = folded.get(from..).and_then(|rest| finder.find(rest.as_bytes())).map(|at| from + at) {
                 let end = start + needle.len();
@@ -270,8 +304,11 @@ mod tests {
     fn of<'a>(values: &[Own<'a>]) -> OwnValues<'a> {
         let mut own = OwnValues::default();
         // What another row had must leave no trace.
-        own.refill([(Hit::FirstName, "Zoë"), (Hit::City, "banana"), (Hit::LastName, "cu")].into_iter());
-        own.refill(values.iter().copied());
+        for (hit, value) in [(Hit::FirstName, "Zoë"), (Hit::City, "banana"), (Hit::LastName, "cu")] {
+            own.add(hit, value);
+        }
+        own.clear();
+        values.iter().for_each(|(hit, value)| own.add(*hit, value));
         own
     }
 

@@ -9,15 +9,19 @@ const URL: &str = "https://shop.example.com/p/512?utm_source=google&utm_medium=c
 
 /// All that was read, as text, arenas resolved.
 fn read_text(url: &str) -> Option<Vec<String>> {
-    let (mut record, mut clear) = (b"record".to_vec(), b"clear".to_vec());
-    let Some(page) = read(url, &mut record, &mut clear) else {
-        assert!(record == b"record" && clear == b"clear", "nothing is appended on failure");
+    let mut arenas = Arenas { record: b"record".to_vec(), clear: b"clear".to_vec(), urls: Urls::default() };
+    let Some(page) = read(url, true, &mut arenas) else {
+        assert!(arenas.record == b"record" && arenas.clear == b"clear" && arenas.urls.arena.is_empty(), "nothing is appended on failure");
         return None;
     };
     let (c, k) = (page.campaign, page.clicks);
-    let in_record = [page.host, page.path, c.source, c.medium, c.campaign, c.term, c.content].map(|s| text(s, &record));
-    let in_clear = [k.gclid, k.wbraid, k.gbraid, k.dclid, k.fbclid, k.ttclid].map(|s| text(s, &clear));
+    let in_record = [page.host, page.path, c.source, c.medium, c.campaign, c.term, c.content].map(|s| text(s, &arenas.record));
+    let in_clear = [k.gclid, k.wbraid, k.gbraid, k.dclid, k.fbclid, k.ttclid].map(|s| text(s, &arenas.clear));
     let platform = page.click_platform.map_or("", ClickPlatform::as_str).to_string();
+    let mut alone = Arenas::default();
+    let unreduced = read(url, false, &mut alone).unwrap();
+    assert_eq!(unreduced.host.of(&alone.record), page.host.of(&arenas.record));
+    assert!(alone.urls.arena.is_empty() && unreduced.reduced == Reduced::default(), "nothing is reduced unasked");
     Some(in_record.into_iter().chain(in_clear).chain([platform]).collect())
 }
 
@@ -25,14 +29,26 @@ fn text(span: Span, arena: &[u8]) -> String {
     String::from_utf8(span.of(arena).to_vec()).unwrap()
 }
 
-fn reduced(url: &str, keep: &[&str]) -> Option<String> {
-    let mut out = b"before".to_vec();
-    destination_url(url, keep, &mut out).map(|span| text(span, &out))
+fn pushed(url: Reduced, keep: &[&str], arenas: &Arenas) -> String {
+    let mut out = Vec::new();
+    assert!(arenas.urls.push(url, keep, &mut out));
+    String::from_utf8(out).unwrap()
 }
 
+fn reduced(url: &str, keep: &[&str]) -> Option<String> {
+    let mut arenas = Arenas::default();
+    let other = read("https://other.example/?utm_source=o&gclid=o", true, &mut arenas).unwrap();
+    let page = read(url, true, &mut arenas)?;
+    assert_eq!(pushed(other.reduced, &["gclid"], &arenas), "https://other.example/?utm_source=o&gclid=o");
+    Some(pushed(page.reduced, keep, &arenas))
+}
+
+/// The host of a referrer, and what destinations may see of it: the same as of a page without click ids.
 fn host(url: &str) -> Option<String> {
-    let mut out = Vec::new();
-    referrer_host(url, &mut out).map(|span| text(span, &out))
+    let mut arenas = Arenas::default();
+    let read = referrer(url, true, &mut arenas)?;
+    assert_eq!(Some(pushed(read.reduced, &["gclid"], &arenas)), reduced(url, &[]));
+    Some(text(read.host, &arenas.record))
 }
 
 #[test]
