@@ -31,21 +31,12 @@ pub enum Which {
     NotPlaces,
 }
 
-/// A value without white space around it, as it is searched for.
-enum Needle<'a> {
-    /// As it came, in either case: ASCII.
-    Ascii(&'a str),
-    /// A range of the folded values.
-    Folded(Range<usize>),
-}
-
 /// The values of one row, made ready for looking. No `Debug`: they are clear.
 pub struct OwnValues<'a> {
     values: Vec<Own<'a>>,
-    /// Folded values, one after the other.
-    folded: String,
-    /// What each value is searched for as; numbered as `values`.
-    needles: Vec<Needle<'a>>,
+    /// What each value is searched for as, without white space around it: as it came, in either case, if it is ASCII, else folded. Numbered as
+    /// `values`.
+    needles: Vec<Cow<'a, str>>,
     /// By byte, in either case: which values have it as their first (lower half) and as their second (upper half). Values that are not ASCII once
     /// folded cannot stand in a text that is.
     bytes: Box<[u64; 256]>,
@@ -53,7 +44,7 @@ pub struct OwnValues<'a> {
 
 impl Default for OwnValues<'_> {
     fn default() -> Self {
-        OwnValues { values: Vec::new(), folded: String::new(), needles: Vec::new(), bytes: Box::new([0; 256]) }
+        OwnValues { values: Vec::new(), needles: Vec::new(), bytes: Box::new([0; 256]) }
     }
 }
 
@@ -67,7 +58,6 @@ impl<'a> OwnValues<'a> {
     /// Forgets the values: those of the next row come.
     pub fn clear(&mut self) {
         self.values.clear();
-        self.folded.clear();
         self.needles.clear();
         self.bytes.fill(0);
     }
@@ -75,37 +65,19 @@ impl<'a> OwnValues<'a> {
     /// Adds a value. What has a single character, or none, is no value.
     pub fn add(&mut self, hit: Hit, value: &'a str) {
         let trimmed = trim(value);
-        let needle = if trimmed.is_ascii() {
-            Needle::Ascii(trimmed)
-        } else {
-            let start = self.folded.len();
-            push_folded(trimmed, &mut self.folded);
-            Needle::Folded(start..self.folded.len())
-        };
-        let text = match &needle {
-            Needle::Ascii(text) => text,
-            Needle::Folded(range) => &self.folded[range.clone()],
-        };
-        if text.is_ascii() {
-            let [a, b, ..] = *text.as_bytes() else { return };
+        let needle = if trimmed.is_ascii() { Cow::Borrowed(trimmed) } else { Cow::Owned(folded(trimmed)) };
+        if needle.is_ascii() {
+            let [a, b, ..] = *needle.as_bytes() else { return };
             let bit = 1 << (self.values.len() % BITS);
             for case in [u8::to_ascii_lowercase, u8::to_ascii_uppercase] {
                 self.bytes[usize::from(case(&a))] |= bit;
                 self.bytes[usize::from(case(&b))] |= bit << BITS;
             }
-        } else if text.chars().nth(1).is_none() {
+        } else if needle.chars().nth(1).is_none() {
             return;
         }
         self.needles.push(needle);
         self.values.push((hit, value));
-    }
-
-    /// A value as it is searched for; in either case if it is ASCII.
-    fn needle(&self, value: usize) -> &str {
-        match &self.needles[value] {
-            Needle::Ascii(text) => text,
-            Needle::Folded(range) => &self.folded[range.clone()],
-        }
     }
 
     /// The values.
@@ -147,6 +119,10 @@ impl<'a> OwnValues<'a> {
     /// nowhere but where a click id is asked for. In the path a segment that holds a value is `:name` or `:id` instead.
     #[must_use]
     pub fn mask_url(&self, url: &str, which: Which) -> Option<String> {
+        // A URL is read without tabs and line ends, wherever they stand: `/a\tna` is `/ana`.
+        if memchr::memchr3(b'\t', b'\n', b'\r', url.as_bytes()).is_some() {
+            return self.mask_url(&url.replace(['\t', '\n', '\r'], ""), which);
+        }
         if self.is_surely_clean(url.as_bytes(), which) {
             return None;
         }
@@ -199,7 +175,7 @@ impl<'a> OwnValues<'a> {
         let mut query = url.get(address + 1..).unwrap_or_default();
         while is_clean && !query.is_empty() {
             let end = memchr::memchr(b'&', query).unwrap_or(query.len());
-            if query[..end].starts_with(b"utm_") {
+            if is_campaign(&query[..end]) {
                 self.search_ascii(&query[..end], which, |_| is_clean = false);
             }
             query = query.get(end + 1..).unwrap_or_default();
@@ -238,7 +214,7 @@ impl<'a> OwnValues<'a> {
                 let bit = candidates.trailing_zeros() as usize;
                 candidates &= candidates - 1;
                 for value in (bit..self.needles.len()).step_by(BITS).filter(|n| self.wanted(*n, which)) {
-                    let needle = self.needle(value).as_bytes();
+                    let needle = self.needles[value].as_bytes();
                     let end = start + needle.len();
                     let whole = !text.get(end).is_some_and(u8::is_ascii_alphanumeric);
                     if whole && text.get(start..end).is_some_and(|t| t.eq_ignore_ascii_case(needle)) {
@@ -257,8 +233,11 @@ impl<'a> OwnValues<'a> {
         }
         origins.push(text.len());
         for value in (0..self.needles.len()).filter(|n| self.wanted(*n, which)) {
-            let needle = self.needle(value).to_ascii_lowercase();
-            let finder = memchr::memmem::Finder::new(&needle);
+            let needle = match &self.needles[value] {
+                Cow::Borrowed(ascii) => Cow::Owned(ascii.to_ascii_lowercase()),
+                Cow::Owned(folded) => Cow::Borrowed(folded.as_str()),
+            };
+            let finder = memchr::memmem::Finder::new(needle.as_bytes());
             let mut from = 0;
             while let Some(start) = folded.get(from..).and_then(|rest| finder.find(rest.as_bytes())).map(|at| from + at) {
                 let end = start + needle.len();
@@ -273,14 +252,29 @@ impl<'a> OwnValues<'a> {
     }
 }
 
+/// Whether a pair's name is a campaign parameter's.
+fn is_campaign(mut pair: &[u8]) -> bool {
+    while let Some(rest) = pair.strip_prefix(b"?") {
+        pair = rest;
+    }
+    pair.starts_with(b"utm_")
+}
+
 /// The name and the decoded value of a campaign parameter; `None` for any other.
 fn utm(pair: &str) -> Option<(&str, Cow<'_, [u8]>)> {
-    let (name, value) = pair.split_once('=').filter(|(name, _)| name.trim_start_matches('?').starts_with("utm_"))?;
+    let (name, value) = pair.split_once('=').filter(|(name, _)| is_campaign(name.as_bytes()))?;
     Some((name, page::decoded(value)))
 }
 
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
+}
+
+/// The text in lower case, without accents, look-alikes made ASCII.
+fn folded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    push_folded(text, &mut out);
+    out
 }
 
 /// Appends the text in lower case, without accents, look-alikes made ASCII.
@@ -347,6 +341,10 @@ mod tests {
             ("https://a.example?utm_term=%41na", Some("https://a.example?utm_term=%5Bfirst%5Fname%5D")),
             ("/c/cust-42", Some("/c/:id")),
             ("/p/banana", None),
+            ("https://a.example/??utm_term=ana", Some("https://a.example/??utm_term=%5Bfirst%5Fname%5D")),
+            ("/p?a&?utm_term=ana", Some("/p?a&?utm_term=%5Bfirst%5Fname%5D")),
+            ("/a\tna?ut\nm_term=a\rna", Some("/:name?utm_term=%5Bfirst%5Fname%5D")),
+            ("/p\t?x=1", None),
             ("/", None),
             ("", None),
         ] {
