@@ -84,6 +84,12 @@ impl DestinationSet {
         DestinationSet(self.0 & other.0)
     }
 
+    /// What one of the sets has.
+    #[must_use]
+    pub fn or(self, other: DestinationSet) -> DestinationSet {
+        DestinationSet(self.0 | other.0)
+    }
+
     /// Whether the set holds nothing.
     #[must_use]
     pub fn is_empty(self) -> bool {

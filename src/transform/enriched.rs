@@ -97,8 +97,9 @@ impl EnrichedRow {
 
 /// Enrichment of all rows.
 pub struct Enriched {
-    /// Texts of records, and click ids.
+    /// Texts of records.
     record: String,
+    /// Click ids.
     clicks: String,
     urls: page::Urls,
     rows: Vec<EnrichedRow>,
@@ -150,14 +151,13 @@ impl Enriched {
 #[must_use]
 pub fn enriched(batch: &Batch<'_, Clear>, routes: &[Route], hints: &[Hints], rules: &Rules, assets: &Assets) -> Enriched {
     let record = Vec::with_capacity(batch.rows() * 96);
-    let mut out = Reader { arenas: page::Arenas { record, ..page::Arenas::default() }, referrer: ("", false, None) };
+    let mut out = Reader { arenas: page::Arenas { record, ..page::Arenas::default() }, last: LastReferrer::default() };
     let mut rows = Vec::with_capacity(batch.rows());
     let mut memo = DeviceMemo::default();
     for (row, route) in routes.iter().enumerate() {
         let mut r = EnrichedRow::default();
         if route.closed.is_none() {
-            let sent = !(route.granted.is_empty() && route.denied.is_empty());
-            out.page(batch, row, sent, &mut r);
+            out.page(batch, row, route.is_sent(), &mut r);
             if route.primary != Primary::None {
                 let tenant = &rules.tenants[usize::from(batch.heads[row].tenant)];
                 out.person(batch, row, &hints[row], tenant.city, tenant.zip_prefix, assets, &mut r);
@@ -183,8 +183,16 @@ fn text_of(arena: Vec<u8>) -> String {
 /// Reads rows one after the other.
 struct Reader<'a> {
     arenas: page::Arenas,
-    /// The referrer of the row before, whether it was reduced too, and what it said: most come from few places.
-    referrer: (&'a str, bool, Option<page::Referrer>),
+    last: LastReferrer<'a>,
+}
+
+/// The referrer of a row before, and what was read of it: most come from few places.
+#[derive(Default)]
+struct LastReferrer<'a> {
+    url: &'a str,
+    /// Whether it was reduced for destinations too.
+    sent: bool,
+    read: page::Referrer,
 }
 
 impl<'a> Reader<'a> {
@@ -203,12 +211,12 @@ impl<'a> Reader<'a> {
         }
         let referrer = batch.clear(Field::Referrer, row);
         if referrer.is_present() {
-            let referrer = referrer.expose();
-            if (self.referrer.0, self.referrer.1) != (referrer, sent) {
-                self.referrer = (referrer, sent, page::referrer(referrer, sent, &mut self.arenas));
+            let url = referrer.expose();
+            if (self.last.url, self.last.sent) != (url, sent) {
+                let read = page::referrer(url, sent, &mut self.arenas).unwrap_or_default();
+                self.last = LastReferrer { url, sent, read };
             }
-            let read = self.referrer.2.unwrap_or_default();
-            (r.referrer_host, r.referrer) = (read.host, read.reduced);
+            (r.referrer_host, r.referrer) = (self.last.read.host, self.last.read.reduced);
         }
     }
 
@@ -299,6 +307,31 @@ fn age_band(date_of_birth: &str, at_ms: i64) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transform::fixture::{NOW, assets, records, rules, written};
+    use crate::transform::line::transform;
+    use serde_json::json;
+
+    /// The one before may have been read for nobody to send.
+    #[test]
+    fn a_referrer_that_comes_again_is_there_for_whoever_is_sent() {
+        let rules = rules("destinations = ['meta']\n[tenant.meta]\npixel_id = '1'\n");
+        let row = |ads: bool, referrer: &str| {
+            json!({
+                "event_id": "e", "event_name": "search", "event_time": NOW, "user": {"email": "a@b.example"}, "ip": "1.1.1.1", "user_agent": "x",
+                "url": "https://a.example/", "referrer": referrer, "consent": {"analytics": true, "ads": ads},
+            })
+            .to_string()
+        };
+        let google = "https://www.google.com/?q=x&utm_source=g";
+        let rows = [row(false, google), row(true, google), row(true, ""), row(true, google), row(true, "https://b.example/")];
+        let out = written(&rules, &transform(&records(&rows), &rules, &assets(), NOW));
+        let sent = out.iter().filter(|w| w.topic == "acme.dest.meta").map(|w| w.json()["referrer_url"].clone());
+        let google = json!("https://www.google.com/?utm_source=g");
+        assert_eq!(sent.collect::<Vec<_>>(), [google.clone(), json!(null), google, json!("https://b.example/")]);
+        let hosts = out.iter().filter(|w| w.topic == "acme.events").map(|w| w.json()["page"]["referrer_host"].clone());
+        let host = json!("www.google.com");
+        assert_eq!(hosts.collect::<Vec<_>>(), [host.clone(), host.clone(), json!(null), host, json!("b.example")]);
+    }
 
     #[test]
     fn age_bands() {

@@ -101,7 +101,7 @@ pub fn free_texts<'a>(batch: &Batch<'a, Clear>, routes: &[Route], rules: &Rules,
         let tenant = &rules.tenants[usize::from(batch.heads[row].tenant)];
         take_own(batch, row, tenant, &mut own);
         out.row_urls(batch, row, &own);
-        let sent = !(route.granted.is_empty() && route.denied.is_empty());
+        let sent = route.is_sent();
         if sent || route.primary == Primary::Full {
             out.row_items(batch, row, tenant, &own);
         }

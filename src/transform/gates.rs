@@ -105,14 +105,15 @@ impl Gates {
                 .filter_map(|(_, p)| gates.people.get(p))
                 .fold(None, |sum: Option<Rights>, one| Some(sum.unwrap_or_default().and(one)));
             if let Some(rights) = found {
-                *route = judge(&rights, head, &rules.tenants[usize::from(head.tenant)], rules.future_tolerance_ms, now_ms);
+                let tenant = &rules.tenants[usize::from(head.tenant)];
+                *route = judge(&rights, (head, route), tenant, rules.future_tolerance_ms, now_ms);
             }
         }
     }
 }
 
 /// Routes a row anew with what the person really said.
-fn judge(rights: &Rights, head: &mut RowHead, tenant: &TenantRules, tolerance_ms: i64, now_ms: i64) -> Route {
+fn judge(rights: &Rights, (head, before): (&mut RowHead, &Route), tenant: &TenantRules, tolerance_ms: i64, now_ms: i64) -> Route {
     if rights.erased_to_ms.is_some_and(|cutoff| head.occurred_at_ms <= cutoff) {
         return Route::shut(Closed::Gated(Gate::Erased));
     }
@@ -128,7 +129,7 @@ fn judge(rights: &Rights, head: &mut RowHead, tenant: &TenantRules, tolerance_ms
         }
     }
     head.consent.opt_out_of_sale |= rights.opted_out;
-    let route = route_row(head, tenant, tolerance_ms, now_ms);
+    let route = route_row(head, tenant, tolerance_ms, now_ms).within(before);
     match route.closed {
         Some(Closed::Gated(Gate::Consent)) if withdrew => Route::shut(Closed::Gated(Gate::Withdrawn)),
         _ => route,
@@ -154,11 +155,11 @@ mod tests {
     const NOW: i64 = 1_790_000_000_000;
 
     fn rules() -> Rules {
-        let config = crate::config::load::parse(
-            "[[tenant]]\nid='acme'\nprofile='web_analytics'\ndestinations=['meta']\n[tenant.meta]\npixel_id='1'\n",
-            std::iter::empty(),
-        )
-        .unwrap();
+        rules_of("profile='web_analytics'\ndestinations=['meta']\n[tenant.meta]\npixel_id='1'\n")
+    }
+
+    fn rules_of(tenant: &str) -> Rules {
+        let config = crate::config::load::parse(&format!("[[tenant]]\nid='acme'\n{tenant}"), std::iter::empty()).unwrap();
         let mut keyring = crate::ops::keys::temporary(&config.tenant[0].id).unwrap();
         let second = crate::ops::keys::temporary(&config.tenant[0].id).unwrap();
         let mut entry = second.tenants.into_values().next().unwrap().remove(0);
@@ -264,6 +265,23 @@ mod tests {
             gates(&rules, |pseudonyms| Order::Withdraw { pseudonyms, purpose: Purpose::Analytics }, IdentifierType::Email, "a@b.cd", NOW);
         let done = run(&rules, &g, &[event(1, "a@b.cd", "", 10_000)]);
         assert_eq!((gated(&done, Gate::Withdrawn), gated(&done, Gate::Consent)), (2, 0));
+    }
+
+    /// An answer that had run out is no denial to be forwarded; one that is withdrawn later must not make it one, of texts nobody looked at.
+    #[test]
+    fn a_withdrawal_sends_nothing_that_was_not_sent_before() {
+        let rules = rules_of(
+            "profile='web_analytics'\ndestinations=['ga4']\nwithout_consent='necessary'\nconsent_mode='forward_denied'\n\
+             [tenant.ga4]\nmeasurement_id='G-TEST'\n",
+        );
+        let event = r#"{"event_id":"e1","event_name":"page_view","event_time":"AT","user":{"email":"a@b.cd","first_name":"Ana"},
+            "ids":{"ga_client_id":"1.2"},"url":"https://a.example/x","items":[{"id":"1","name":"for Ana"}],"consent":{"ads":true,"given_at":1600000000}}"#;
+        let event = event.replace("AT", &jiff::Timestamp::from_millisecond(NOW - 10_000).unwrap().to_string());
+        let g = gates(&rules, |pseudonyms| Order::Withdraw { pseudonyms, purpose: Purpose::Ads }, IdentifierType::Email, "a@b.cd", NOW);
+        for gates in [&Gates::default(), &g] {
+            let done = run(&rules, gates, std::slice::from_ref(&event));
+            assert_eq!((done.tallies[0].written, done.tallies[0].destination_written.iter().sum::<u64>()), (2, 0));
+        }
     }
 
     #[test]

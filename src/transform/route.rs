@@ -134,15 +134,36 @@ impl Route {
         *self = Route::shut(Closed::Gated(Gate::Restricted));
     }
 
+    /// Whether a destination may get a record of the row, be it that of a denial.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        !self.granted.or(self.denied).is_empty()
+    }
+
+    /// Closed if it lets nothing through.
+    fn closed_if_empty(self) -> Route {
+        let something = self.primary != Primary::None || self.network || self.is_sent();
+        if something || self.closed.is_some() { self } else { Route::shut(Closed::Gated(self.otherwise)) }
+    }
+
+    /// The route without destinations that got nothing `before`: texts and URLs were made ready for those that did alone, so that what is
+    /// judged anew may narrow, and never widen.
+    #[must_use]
+    pub fn within(mut self, before: &Route) -> Route {
+        let sent = before.granted.or(before.denied);
+        (self.granted, self.denied) = (self.granted.and(sent), self.denied.and(sent));
+        self.closed_if_empty()
+    }
+
     /// Why a row that was let through has no record after all.
     #[must_use]
     pub fn gate_if_nothing_came(&self) -> Gate {
-        if self.granted.is_empty() && self.denied.is_empty() {
-            // Only the network topic could have got it, and it has neither address nor user agent.
-            self.otherwise
-        } else {
+        if self.is_sent() {
             // Permitted, but every destination refused it: below its minimum, too old, or not an event that it takes.
             Gate::Destination
+        } else {
+            // Only the network topic could have got it, and it has neither address nor user agent.
+            self.otherwise
         }
     }
 
@@ -212,11 +233,7 @@ pub(crate) fn route_row(head: &RowHead, tenant: &TenantRules, tolerance_ms: i64,
     if sent {
         route_destinations(&mut route, head, tenant, &consents);
     }
-    let nothing = route.primary == Primary::None && !route.network && route.granted.is_empty() && route.denied.is_empty();
-    if nothing {
-        return Route::shut(Closed::Gated(route.otherwise));
-    }
-    route
+    route.closed_if_empty()
 }
 
 fn route_destinations(route: &mut Route, head: &RowHead, tenant: &TenantRules, consents: &dyn Fn(Basis) -> bool) {
