@@ -302,7 +302,7 @@ impl<'a> Batch<'a, Clear> {
     /// All values of a list field, in their order.
     pub fn clear_all(&self, field: Field, row: usize) -> impl Iterator<Item = ClearText<'a>> {
         let first = Some(self.clear(field, row)).filter(|t| t.is_present());
-        // Without a first value there is no further one, and most rows have none.
+        // Without a first value there is no further one, and most pieces have none at all.
         let further = first.filter(|_| !self.extras.is_empty()).map(|_| self.extras_of(field, row).map(|e| ClearText(e.value)));
         first.into_iter().chain(further.into_iter().flatten())
     }

@@ -60,7 +60,7 @@ fn read_member<'a>(cursor: &mut Cursor<'a, '_>, reader: &mut RowReader<'_, '_, '
     read_value(cursor, reader, to)
 }
 
-/// The same, where `null` stands for absence.
+/// An object of the schema, or `null`, which stands for absence.
 fn read_optional_object<'a>(
     cursor: &mut Cursor<'a, '_>,
     reader: &mut RowReader<'_, '_, 'a>,
@@ -194,6 +194,10 @@ fn read_item_text<'a>(cursor: &mut Cursor<'a, '_>, reader: &mut RowReader<'_, '_
     match cursor.peek()? {
         b'"' => cursor.string(|text| reader.row.copied(text)),
         b'n' => read_null(cursor).map(|()| ""),
+        b'-' | b'0'..=b'9' => {
+            reader.dropped.add(Field::Items);
+            cursor.number_as_spelled().map(|_| "")
+        }
         _ => {
             reader.dropped.add(Field::Items);
             cursor.skip(reader.depth_left).map(|()| "")

@@ -97,6 +97,18 @@ fn every_text_field_is_read_where_the_schema_has_it() {
 }
 
 #[test]
+fn escapes_in_names_and_white_space_anywhere_change_nothing() {
+    let spaced = format!(
+        "\r\n\t{{ \"\\u0065vent_id\" :\t\"e\" , \"event_name\":\"n\",\n\"event_time\" : {NOW} , \"items\" : [ {{ \"n\\u0061me\" : \"\\u00e9\" ,\r\"price\" : 1.5 }} ,\t{{ }} ] , \
+         \"user\" : {{ \"em\\u0061il\" : [ \"a\" , \"b\" ,\n\"\\u0063\" ] }} , \"custom\" : {{ \"pl\\u0061n\" : \"p\" }} }}\r\n"
+    );
+    let row = read(spaced.as_bytes()).unwrap_or_else(|e| panic!("{e:?}"));
+    assert_eq!((row.text(Field::EventId), row.text(Field::Email)), (vec!["e"], vec!["a", "b", "c"]));
+    assert_eq!(row.items.iter().map(|(texts, ..)| texts[1].as_str()).collect::<Vec<_>>(), ["é", ""]);
+    assert_eq!((row.items[0].1, row.customs, row.dropped), (1.5, vec![(0, "p".to_owned())], vec![]));
+}
+
+#[test]
 fn lists() {
     for (field, name) in [(Field::Email, "email"), (Field::Phone, "phone"), (Field::ExternalId, "external_id")] {
         let user = |json: &str| good(&format!(r#""user":{{"{name}":{json}}}"#));

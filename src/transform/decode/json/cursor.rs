@@ -2,7 +2,7 @@
 //!
 //! Most of an event is strings, and most of a string's cost is looking for its end: a loop of another length each time, which no processor
 //! foresees. So one pass, which the compiler makes vector code of, marks every byte at which a string has to be looked at, a bit a byte; after
-//! that its end is a count of zeros. What is rare (escapes, numbers with a fraction) is serde_json's.
+//! that its end is a count of zeros. What is rare (escapes, numbers that are no short whole ones) is serde_json's.
 
 use super::super::is_json_number;
 
