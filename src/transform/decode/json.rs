@@ -104,11 +104,15 @@ fn read_value<'a>(cursor: &mut Cursor<'a, '_>, reader: &mut RowReader<'_, '_, 'a
             let text = cursor.string(|text| reader.row.copied(text))?;
             reader.take_text(to, text);
         }
-        b'-' | b'0'..=b'9' => match cursor.number()? {
-            cursor::Number::Integer(n) => reader.take_integer(to, n),
-            cursor::Number::Large(_) => reader.take_wrong_type(to),
-            cursor::Number::Fraction(n) => reader.take_fraction(to, n),
-        },
+        b'-' | b'0'..=b'9' => {
+            let number = cursor.number()?;
+            match (number.as_i64(), number.as_f64().filter(|_| number.is_f64())) {
+                (Some(n), _) => reader.take_integer(to, n),
+                (None, Some(n)) => reader.take_fraction(to, n),
+                // Too large for a signed one.
+                (None, None) => reader.take_wrong_type(to),
+            }
+        }
         b'[' => return read_list(cursor, reader, to),
         b'{' => {
             reader.take_wrong_type(to);

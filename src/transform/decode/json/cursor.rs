@@ -5,6 +5,7 @@
 //! that its end is a count of zeros. What is rare (escapes, numbers that are no short whole ones) is serde_json's.
 
 use super::super::is_json_number;
+use serde_json::Number;
 
 /// Not JSON, or too deep. Nothing says where or why: that would quote the value.
 pub(super) struct Malformed;
@@ -31,16 +32,6 @@ fn mark_block(block: &[u8; BLOCK]) -> u64 {
     // The lowest bits of eight bytes become the eight highest bits of the product: no two of its terms meet.
     let byte = |eight: &[u8; 8]| u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
     found.as_chunks::<8>().0.iter().rev().fold(0, |marks, eight| marks << 8 | byte(eight))
-}
-
-/// A number as it was found.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize)]
-#[serde(untagged)]
-pub(super) enum Number {
-    Integer(i64),
-    /// Too large for a signed one.
-    Large(u64),
-    Fraction(f64),
 }
 
 /// A place in a JSON text.
@@ -153,7 +144,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         let text = self.number_text()?;
         let short = text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit());
         if short {
-            return Ok(Number::Integer(text.bytes().fold(0, |n, b| n * 10 + i64::from(b - b'0'))));
+            return Ok(text.bytes().fold(0, |n, b| n * 10 + i64::from(b - b'0')).into());
         }
         serde_json::from_str(text).map_err(|_| Malformed)
     }
@@ -184,44 +175,44 @@ impl<'a, 'm> Cursor<'a, 'm> {
         key: impl Fn(&mut Self, &mut C) -> Result<&'a str, Malformed>,
         mut member: impl FnMut(&mut Self, &mut C, &'a str) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
-        self.pass(b'{')?;
-        if self.peek()? == b'}' {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
+        let mut more = self.open(b'{', b'}')?;
+        while more {
             let name = key(self, context)?;
             self.pass(b':')?;
             member(self, context, name)?;
-            match self.peek()? {
-                b',' => self.at += 1,
-                b'}' => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                _ => return Err(Malformed),
-            }
+            more = self.more(b'}')?;
         }
+        Ok(())
     }
 
     /// Passes an array: `element` passes each element.
     pub(super) fn array(&mut self, mut element: impl FnMut(&mut Self) -> Result<(), Malformed>) -> Result<(), Malformed> {
-        self.pass(b'[')?;
-        if self.peek()? == b']' {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
+        let mut more = self.open(b'[', b']')?;
+        while more {
             element(self)?;
-            match self.peek()? {
-                b',' => self.at += 1,
-                b']' => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                _ => return Err(Malformed),
-            }
+            more = self.more(b']')?;
         }
+        Ok(())
+    }
+
+    /// Passes an opening bracket, and its `close` if that comes next. Shape: whether something stands between them.
+    #[inline]
+    fn open(&mut self, open: u8, close: u8) -> Result<bool, Malformed> {
+        self.pass(open)?;
+        let empty = self.peek()? == close;
+        self.at += usize::from(empty);
+        Ok(!empty)
+    }
+
+    /// Passes a comma or the closing bracket. Shape: whether it was a comma, and so more has to come.
+    #[inline]
+    fn more(&mut self, close: u8) -> Result<bool, Malformed> {
+        let b = self.peek()?;
+        if b != b',' && b != close {
+            return Err(Malformed);
+        }
+        self.at += 1;
+        Ok(b == b',')
     }
 
     /// Passes a value nobody asked for: looked at for form and depth, kept nowhere. Units: `depth_left`, how many levels it may have.
@@ -335,16 +326,17 @@ mod tests {
     fn numbers() {
         let of = |text: &str| Cursor::new(text, &mut Marks::new()).number().ok();
         for (text, want) in [
-            ("0", Number::Integer(0)),
-            ("-7", Number::Integer(-7)),
-            ("999999999999999999", Number::Integer(999_999_999_999_999_999)),
-            ("9223372036854775807", Number::Integer(i64::MAX)),
-            ("9223372036854775808", Number::Large(1 << 63)),
-            ("12.5", Number::Fraction(12.5)),
-            ("-0", Number::Fraction(-0.0)),
-            ("1e3", Number::Fraction(1000.0)),
+            ("0", Some(Number::from(0))),
+            ("-7", Some(Number::from(-7))),
+            ("999999999999999999", Some(Number::from(999_999_999_999_999_999_i64))),
+            ("9223372036854775807", Some(Number::from(i64::MAX))),
+            ("9223372036854775808", Some(Number::from(1_u64 << 63))),
+            ("12.5", Number::from_f64(12.5)),
+            ("-0", Number::from_f64(-0.0)),
+            ("1e3", Number::from_f64(1000.0)),
         ] {
-            assert_eq!(of(text), Some(want), "{text}");
+            assert!(want.is_some());
+            assert_eq!(of(text), want, "{text}");
         }
     }
 
