@@ -339,6 +339,20 @@ mod tests {
         }
     }
 
+    /// A URL is read without them, wherever they stand.
+    #[test]
+    fn tabs_and_line_ends_in_a_url_hide_nobody() {
+        let rules = rules("");
+        let row = json!({
+            "event_id": "e", "event_name": "search", "event_time": NOW, "user": {"first_name": "Ana"},
+            "url": "https://a.exa\tmple/a\tna?ut\nm_term=a\rna", "consent": {"analytics": true},
+        });
+        let out = written(&rules, &transform(&records(&[row.to_string()]), &rules, &assets(), NOW));
+        let record = out.iter().find(|w| w.topic == "acme.events").unwrap().json();
+        assert_eq!((&record["page"]["path"], &record["campaign"]["term"]), (&json!("/:name"), &json!("[first_name]")));
+        assert_eq!(record["page"]["host"], json!("a.example"));
+    }
+
     #[test]
     fn a_date_of_birth_leaves_texts_as_it_came_and_other_dates_stay() {
         let rules = rules("custom = ['note']\n");

@@ -394,7 +394,10 @@ impl Twin<'_> {
     fn context(&self) -> Value {
         let (mut arenas, mut address) = (page::Arenas::default(), Vec::new());
         let own: Vec<Own<'_>> = self.own().into_iter().filter(|(hit, _)| *hit != Hit::City).collect();
-        let url = |name: &str| mask_url(text(self.row, name), &own).unwrap_or_else(|| text(self.row, name).to_owned());
+        let url = |name: &str| {
+            let url = text(self.row, name).replace(['\t', '\n', '\r'], "");
+            mask_url(&url, &own).unwrap_or(url)
+        };
         let page = page::read(&url("url"), false, &mut arenas);
         let referrer = page::referrer(&url("referrer"), false, &mut arenas).map(|r| r.host);
         let plain = |span: crate::model::span::Span| std::str::from_utf8(span.of(&arenas.record)).unwrap().to_owned();

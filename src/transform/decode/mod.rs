@@ -268,6 +268,9 @@ fn check(
         reader.row.set(Field::EventName, "");
         reader.dropped.add(Field::EventName);
     }
+    for field in [Field::Url, Field::Referrer] {
+        without_breaks(&mut reader.row, field);
+    }
     for (field, valid) in CLOSED {
         let text = reader.row.get(*field);
         let keeps = text.is_empty() || valid(text) && (*field == Field::Ip || says_nothing_personal(text, &tenant.scrub));
@@ -283,6 +286,16 @@ fn check(
             Err((Reason::FutureTime, Some(Field::EventTime)))
         }
         EventTime::At(ms) => Ok(ms),
+    }
+}
+
+/// Takes tabs and line ends out of a URL: whoever reads one passes over them wherever they stand (WHATWG), so `/a\tna` is `/ana`, and every step
+/// has to see the same.
+fn without_breaks(row: &mut RowBuilder<'_, '_>, field: Field) {
+    let url = row.get(field);
+    if memchr::memchr3(b'\t', b'\n', b'\r', url.as_bytes()).is_some() {
+        let url = row.copied(&url.replace(['\t', '\n', '\r'], ""));
+        row.set(field, url);
     }
 }
 

@@ -62,7 +62,6 @@ pub(crate) fn mask_path(path: &str, values: &[Own<'_>]) -> Option<String> {
 /// A URL of which the path and the UTM values hold none of the values; `None` if they held none. What else stands in the query goes nowhere
 /// but where a click id is asked for.
 pub(crate) fn mask_url(url: &str, values: &[Own<'_>]) -> Option<String> {
-    let url = &url.replace(['\t', '\n', '\r'], "");
     let (address, rest) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
     let host_at = address.find("://").map_or(0, |at| at + 3);
     let path_at = address[host_at..].find(['/', '\\']).map_or(address.len(), |at| host_at + at);
