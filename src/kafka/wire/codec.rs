@@ -2,6 +2,7 @@
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use lz4::block::CompressionMode;
 use std::io::Write;
 
 /// A codec, as brokers number it.
@@ -21,6 +22,8 @@ const LZ4_FRAME: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82];
 const LZ4_BLOCK: usize = 64 << 10;
 /// The bit of a block's length that says that it is stored as it is.
 const LZ4_STORED: u32 = 1 << 31;
+/// How fast LZ4 passes over what does not repeat. Records are half hashes, so 3 costs little: a fifth to two fifths less time than 1, and 2 to 3 % more bytes.
+const LZ4_ACCELERATION: i32 = 3;
 
 impl Codec {
     /// By its name in the config.
@@ -45,8 +48,27 @@ impl Codec {
         }
     }
 
-    /// Adds `bytes` to `out`, compressed; `scratch` is memory to work in. Writing into memory, no codec has anything to refuse.
-    pub(super) fn compress(self, bytes: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+    /// So many bytes are compressed by themselves, as soon as they are there. Shape: `None`, only all at once. Units: bytes.
+    pub(super) fn block(self) -> Option<usize> {
+        (self == Codec::Lz4).then_some(LZ4_BLOCK)
+    }
+
+    /// Adds what comes before everything else.
+    pub(super) fn begin(self, out: &mut Vec<u8>) {
+        if self == Codec::Lz4 {
+            out.extend_from_slice(&LZ4_FRAME);
+        }
+    }
+
+    /// Adds whole blocks, compressed; of codecs that have none, nothing. `scratch` is memory to work in.
+    pub(super) fn blocks(self, bytes: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+        if self == Codec::Lz4 {
+            lz4(bytes, scratch, out);
+        }
+    }
+
+    /// Adds what is left, compressed, and the end. Writing into memory, no codec has anything to refuse.
+    pub(super) fn end(self, bytes: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
         match self {
             Codec::None => out.extend_from_slice(bytes),
             Codec::Gzip => {
@@ -59,7 +81,10 @@ impl Codec {
                 let length = snap::raw::Encoder::new().compress(bytes, &mut out[start..]).unwrap_or(0);
                 out.truncate(start + length);
             }
-            Codec::Lz4 => lz4(bytes, scratch, out),
+            Codec::Lz4 => {
+                lz4(bytes, scratch, out);
+                out.extend_from_slice(&[0; 4]);
+            }
             Codec::Zstd => {
                 let _ = zstd::stream::copy_encode(bytes, out, 0);
             }
@@ -68,15 +93,14 @@ impl Codec {
 }
 
 fn lz4(bytes: &[u8], scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
-    scratch.resize(lz4_flex::block::get_maximum_output_size(LZ4_BLOCK), 0);
-    out.extend_from_slice(&LZ4_FRAME);
+    scratch.resize(lz4::block::compress_bound(LZ4_BLOCK).unwrap_or(2 * LZ4_BLOCK), 0);
     for block in bytes.chunks(LZ4_BLOCK) {
-        let packed = lz4_flex::block::compress_into(block, scratch).ok().filter(|length| *length < block.len());
+        let packed = lz4::block::compress_to_buffer(block, Some(CompressionMode::FAST(LZ4_ACCELERATION)), false, scratch);
+        let packed = packed.ok().filter(|length| *length < block.len());
         let (stored, flag) = packed.map_or((block, LZ4_STORED), |length| (&scratch[..length], 0));
         out.extend_from_slice(&(stored.len() as u32 | flag).to_le_bytes());
         out.extend_from_slice(stored);
     }
-    out.extend_from_slice(&[0; 4]);
 }
 
 #[cfg(test)]
@@ -91,7 +115,11 @@ mod tests {
         for bytes in [b"".as_slice(), b"x", text.as_bytes(), &noise] {
             for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
                 let mut out = b"before".to_vec();
-                codec.compress(bytes, &mut Vec::new(), &mut out);
+                let whole = codec.block().map_or(0, |block| bytes.len() / 2 / block * block);
+                let mut scratch = Vec::new();
+                codec.begin(&mut out);
+                codec.blocks(&bytes[..whole], &mut scratch, &mut out);
+                codec.end(&bytes[whole..], &mut scratch, &mut out);
                 let packed = out.strip_prefix(b"before".as_slice()).unwrap();
                 let mut read = Vec::new();
                 match codec {

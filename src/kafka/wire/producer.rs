@@ -3,7 +3,7 @@
 use super::cluster::{AGAIN_MAX, Cluster, Known, Who};
 use super::codec::Codec;
 use super::outbox::{Outbox, Sealed, State};
-use super::records::{Author, Entry, Scratch};
+use super::records::{Author, Entry, Packer};
 use super::verdict::Verdict;
 use crate::config::kafka::KafkaConfig;
 use crate::kafka::client::Fault;
@@ -57,8 +57,7 @@ pub(in crate::kafka) struct WireProducer {
     pub(super) cluster: Cluster,
     pub(super) id: String,
     pub(super) coordinator: Who,
-    pub(super) codec: Codec,
-    pub(super) scratch: Scratch,
+    pub(super) packer: Packer,
     pub(super) batch_size: usize,
     pub(super) timeout: Duration,
     pub(super) author: (i64, i16),
@@ -94,8 +93,7 @@ impl WireProducer {
             cluster: Cluster::new(config),
             id: id.to_owned(),
             coordinator: Who::Transaction(id.to_owned()),
-            codec: Codec::named(&config.compression),
-            scratch: Scratch::default(),
+            packer: Packer::new(Codec::named(&config.compression)),
             batch_size: config.batch_size as usize,
             timeout: Duration::from_millis(u64::from(config.transaction_timeout_ms)),
             author: (-1, -1),
@@ -198,7 +196,7 @@ impl WireProducer {
         }
         let Some(outbox) = self.outboxes.get_mut(number) else { return Ok(()) };
         let before = outbox.open.len();
-        outbox.open.push(entry, headers, now_ms);
+        outbox.open.push(entry, headers, now_ms, &mut self.packer);
         self.open_bytes += outbox.open.len() - before;
         if self.open_bytes > OPEN_MAX {
             self.seal_all();
@@ -230,7 +228,7 @@ impl WireProducer {
         self.open_bytes -= outbox.open.len();
         let count = outbox.open.count();
         let sequence = outbox.advance(count);
-        let bytes = outbox.open.seal(Author { id: self.author.0, epoch: self.author.1, sequence }, self.codec, &mut self.scratch);
+        let bytes = outbox.open.seal(Author { id: self.author.0, epoch: self.author.1, sequence }, &mut self.packer);
         (self.unsent_bytes, self.held_bytes) = (self.unsent_bytes + bytes.len(), self.held_bytes + bytes.len());
         outbox.sealed.push_back(Sealed { bytes: Bytes::from(bytes), sequence, state: State::Waiting, sealed_at: Instant::now() });
         self.ready.insert(number);

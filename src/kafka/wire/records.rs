@@ -28,17 +28,30 @@ pub(super) struct Author {
     pub(super) sequence: i32,
 }
 
-/// Memory that batches are sealed in.
-#[derive(Default)]
-pub(super) struct Scratch {
-    block: Vec<u8>,
-    batch: Vec<u8>,
+/// How records are compressed, and memory to do it in.
+pub(super) struct Packer {
+    codec: Codec,
+    scratch: Vec<u8>,
 }
 
-/// Records of one partition that are not sealed yet.
+impl Packer {
+    pub(super) fn new(codec: Codec) -> Self {
+        Packer { codec, scratch: Vec::new() }
+    }
+}
+
+/// Records of one partition that are not sealed yet. What can be compressed is, while it is still in the processor's cache: a batch of its own size
+/// for each of a dozen partitions would not fit into it.
 #[derive(Default)]
 pub(super) struct Open {
+    /// Those that are not compressed yet.
     records: Vec<u8>,
+    /// Room for the header, and what is compressed; empty as long as nothing is.
+    batch: Vec<u8>,
+    /// All of them, before compression. Units: bytes.
+    size: usize,
+    /// Of the batch before. Units: bytes.
+    expected: usize,
     count: i32,
     /// When the first of them was written, and the last. Units: ms since the epoch.
     first_ms: i64,
@@ -52,11 +65,17 @@ impl Open {
 
     /// Units: bytes, before compression.
     pub(super) fn len(&self) -> usize {
-        self.records.len()
+        self.size
     }
 
     /// Adds one record. Units: `now_ms` in ms since the epoch.
-    pub(super) fn push<'h>(&mut self, entry: &Entry<'_>, headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone, now_ms: i64) {
+    pub(super) fn push<'h>(
+        &mut self,
+        entry: &Entry<'_>,
+        headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone,
+        now_ms: i64,
+        packer: &mut Packer,
+    ) {
         if self.count == 0 {
             (self.first_ms, self.last_ms) = (now_ms, now_ms);
         }
@@ -75,6 +94,7 @@ impl Open {
             + entry.value.map_or(varint_len(-1), |value| sized(value.len()))
             + varint_len(count);
         let out = &mut self.records;
+        let before = out.len();
         out.reserve(size + MOST);
         put_varint(out, size as i64);
         out.push(0);
@@ -87,15 +107,31 @@ impl Open {
             put_bytes(out, Some(name.as_bytes()));
             put_bytes(out, Some(value));
         }
+        self.size += out.len() - before;
         self.count += 1;
+        if let Some(block) = packer.codec.block().filter(|block| self.records.len() >= *block) {
+            let whole = self.records.len() / block * block;
+            self.begin(packer);
+            packer.codec.blocks(&self.records[..whole], &mut packer.scratch, &mut self.batch);
+            self.records.drain(..whole);
+        }
     }
 
-    /// The batch of them, ready to be sent; what is left is empty and keeps its memory. `scratch`: memory to work in.
-    pub(super) fn seal(&mut self, author: Author, codec: Codec, scratch: &mut Scratch) -> Vec<u8> {
-        let batch = &mut scratch.batch;
-        batch.clear();
-        batch.resize(HEADER, 0);
-        codec.compress(&self.records, &mut scratch.block, batch);
+    fn begin(&mut self, packer: &Packer) {
+        if self.batch.is_empty() {
+            self.batch.reserve(self.expected.max(HEADER));
+            self.batch.resize(HEADER, 0);
+            packer.codec.begin(&mut self.batch);
+        }
+    }
+
+    /// The batch of them, ready to be sent; what is left is empty and keeps the memory of what is not compressed.
+    pub(super) fn seal(&mut self, author: Author, packer: &mut Packer) -> Vec<u8> {
+        self.begin(packer);
+        packer.codec.end(&self.records, &mut packer.scratch, &mut self.batch);
+        let mut batch = std::mem::take(&mut self.batch);
+        // A little more than the one before, so that it seldom has to grow.
+        self.expected = batch.len() + batch.len() / 16;
         let length = (batch.len() - NOT_COUNTED) as i32;
         let mut header = Vec::with_capacity(HEADER);
         header.extend_from_slice(&0i64.to_be_bytes()); // The broker gives the offset.
@@ -103,7 +139,7 @@ impl Open {
         header.extend_from_slice(&(-1i32).to_be_bytes()); // … and the leader's epoch.
         header.push(2);
         header.extend_from_slice(&[0; 4]);
-        header.extend_from_slice(&(codec.bits() | TRANSACTIONAL).to_be_bytes());
+        header.extend_from_slice(&(packer.codec.bits() | TRANSACTIONAL).to_be_bytes());
         header.extend_from_slice(&(self.count - 1).to_be_bytes());
         header.extend_from_slice(&self.first_ms.to_be_bytes());
         header.extend_from_slice(&self.last_ms.to_be_bytes());
@@ -115,21 +151,25 @@ impl Open {
         let crc = crc32c::crc32c(&batch[COVERED..]);
         batch[CRC_AT..COVERED].copy_from_slice(&crc.to_be_bytes());
         self.clear();
-        // As large as it is, for it may be kept for a while; its length is known only now.
-        batch.as_slice().to_vec()
+        if batch.capacity() > batch.len() + batch.len() / 8 {
+            batch.shrink_to_fit(); // it may be kept for a while
+        }
+        batch
     }
 
     /// Forgets all records, keeps the memory.
     pub(super) fn clear(&mut self) {
         self.records.clear();
-        self.count = 0;
+        self.batch.clear();
+        (self.size, self.count) = (0, 0);
     }
 
     /// Keeps memory for so many bytes at most, once it is empty.
     pub(super) fn keep(&mut self, bytes: usize) {
-        if self.count == 0 && self.records.capacity() > bytes {
-            self.records = Vec::new();
+        if self.count == 0 && self.records.capacity() + self.batch.capacity() > bytes {
+            (self.records, self.batch) = (Vec::new(), Vec::new());
         }
+        self.expected = self.expected.min(bytes);
     }
 }
 
@@ -175,6 +215,7 @@ mod tests {
     use bytes::Bytes;
     use kafka_protocol::records::{RecordBatchDecoder, TimestampType};
     use proptest::prelude::*;
+    use std::io::Read;
 
     type Kept = (Vec<u8>, Option<Vec<u8>>, Vec<(String, Vec<u8>)>);
 
@@ -192,18 +233,27 @@ mod tests {
             ),
             sequence in 0..i32::MAX,
         ) {
-            let mut open = Open::default();
+            let (mut open, mut packer) = (Open::default(), Packer::new(Codec::None));
+            let (mut packed, mut lz4) = (Open::default(), Packer::new(Codec::Lz4));
             let mut written: Vec<Kept> = Vec::new();
             for (key, value, headers, at_ms) in &all {
                 let mut headers = headers.clone();
                 headers.sort();
                 headers.dedup_by(|a, b| a.0 == b.0);
                 let entry = Entry { key, value: value.as_deref() };
-                open.push(&entry, headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())), 1_790_000_000_000 + at_ms);
+                open.push(&entry, headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())), 1_790_000_000_000 + at_ms, &mut packer);
+                packed.push(&entry, headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())), 1_790_000_000_000 + at_ms, &mut lz4);
                 written.push((key.clone(), value.clone(), headers));
             }
-            let batch = open.seal(Author { id: 77, epoch: 3, sequence }, Codec::None, &mut Scratch::default());
+            let batch = open.seal(Author { id: 77, epoch: 3, sequence }, &mut packer);
             prop_assert_eq!(open.count(), 0);
+            prop_assert_eq!(packed.len(), batch.len() - HEADER);
+            let packed = packed.seal(Author { id: 77, epoch: 3, sequence }, &mut lz4);
+            let mut unpacked = Vec::new();
+            lz4_flex::frame::FrameDecoder::new(&packed[HEADER..]).read_to_end(&mut unpacked).unwrap();
+            prop_assert!(unpacked == batch[HEADER..], "the same, compressed on the way");
+            prop_assert_eq!(&packed[CRC_AT..COVERED], &crc32c::crc32c(&packed[COVERED..]).to_be_bytes());
+            prop_assert_eq!(&packed[COVERED + 2..HEADER], &batch[COVERED + 2..HEADER]);
             let read = RecordBatchDecoder::decode_all(&mut Bytes::from(batch)).unwrap();
             let records: Vec<_> = read.into_iter().flat_map(|set| set.records).collect();
             prop_assert_eq!(records.len(), written.len());
