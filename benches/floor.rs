@@ -31,7 +31,7 @@ const KEY: usize = 49;
 const LETHE: usize = 19;
 const HEADER: usize = 8;
 const PARTITIONS: u32 = 4;
-const PIECE_ROWS: usize = 4096;
+const PIECE_ROWS: usize = 1024;
 const BATCH_ROWS: usize = 60_000;
 const BATCH_WAIT: Duration = Duration::from_millis(700);
 
@@ -47,7 +47,7 @@ fn main() {
     let group = env("GROUP");
     let consumer = Arc::new(RawConsumer::connect(&config, &group, &["w1.raw".to_owned()], Arc::new(Generation::default())).unwrap());
     let mut producer = TransactionalProducer::connect(&config, &group).unwrap();
-    let (to, from) = bounded(8);
+    let (to, from) = bounded(16);
     let reader = Arc::clone(&consumer);
     std::thread::spawn(move || read(&reader, &to));
     loop {

@@ -1,6 +1,6 @@
 //! The first stage: reads raw records into batches, and keeps to what is assigned, paused and limited.
 
-use super::pieces::{Collected, PIECE_BYTES, PIECE_ROWS};
+use super::pieces::{Collected, ROW_BYTES, piece_rows};
 use super::schemas::Waits;
 use super::{Job, mark};
 use crate::faults::{self, Planted};
@@ -47,6 +47,7 @@ pub(super) struct Collector {
     sent: BTreeMap<Place, i64>,
     /// Of the piece that is being read.
     records: RawRecords,
+    piece_rows: usize,
     next: BTreeMap<Place, i64>,
     /// Of the batch's pieces that were sent. Units: rows, bytes.
     ahead: (usize, usize),
@@ -102,6 +103,7 @@ impl Collector {
         to: Sender<Collected>,
         spent: Receiver<RawRecords>,
     ) -> Self {
+        let piece_rows = piece_rows(job.rules.tenants.len());
         Collector {
             job,
             consumer,
@@ -117,6 +119,7 @@ impl Collector {
             standing: HashSet::new(),
             sent: BTreeMap::new(),
             records: RawRecords::default(),
+            piece_rows,
             next: BTreeMap::new(),
             ahead: (0, 0),
             first_at: None,
@@ -310,7 +313,7 @@ impl Collector {
         let (rows, bytes) = (self.records.rows.len(), self.records.bytes.len());
         let full = self.ahead.0 + rows >= batch_events || self.ahead.1 + bytes >= batch_bytes;
         let ripe = self.is_time_to_look() && self.first_at.is_some_and(|first| first.elapsed() >= batch_wait);
-        if full || ripe || rows >= PIECE_ROWS || bytes >= PIECE_BYTES {
+        if full || ripe || rows >= self.piece_rows || bytes >= self.piece_rows * ROW_BYTES {
             self.send_piece(full || ripe)?;
         }
         Ok(())

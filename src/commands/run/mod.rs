@@ -357,7 +357,7 @@ fn start_worker(job: &Arc<Job>, worker: u16) -> Result<(Arc<RawConsumer>, [JoinH
     let consumer = Arc::new(consumer.with_patience(collect::PATIENCE));
     let (to_transform, from_collect) = bounded(0);
     // Pieces may wait here: the line goes on while the brokers commit the batch before.
-    let (to_commit, from_transform) = bounded(pieces::PIECES_AHEAD);
+    let (to_commit, from_transform) = bounded(pieces::ROWS_AHEAD / pieces::piece_rows(job.rules.tenants.len()));
     let (spent, reused) = bounded::<RawRecords>(2);
     let collector = collect::Collector::new(Arc::clone(job), Arc::clone(&consumer), Arc::clone(&generation), to_transform, reused);
     let committer = commit::Committer::new(Arc::clone(job), Arc::clone(&consumer), Arc::clone(&generation), worker);

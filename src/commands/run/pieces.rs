@@ -5,19 +5,24 @@ use crate::faults::{self, Planted};
 use crate::kafka::consumer::{Generation, Membership, Place};
 use crate::model::record::{OutputChunk, RawRecords};
 use crate::ops::clock;
+use crate::transform::line::CHUNK_ROWS;
 use crate::transform::{Tally, Transformed, transform_known};
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A batch is produced in pieces of so many rows while the rest of it is read: memory does not grow with the batch, and the brokers take the first
-/// records while the last ones go through the line. Units: rows.
-pub(super) const PIECE_ROWS: usize = 4096;
-/// The same for large records. Units: bytes of raw records.
-pub(super) const PIECE_BYTES: usize = 4 << 20;
-/// Pieces that wait while a batch is committed.
-pub(super) const PIECES_AHEAD: usize = 4;
+/// A batch is produced in pieces while the rest of it is read: memory does not grow with the batch, and the brokers take the first records while the
+/// last ones go through the line. Small ones are still in the processor's cache when they are produced; but each tenant's rows of a piece are a call of
+/// the line by themselves, with its fixed cost, so many tenants get larger ones. Shape: rows of a piece. Units: `tenants`, how many there are.
+pub(super) fn piece_rows(tenants: usize) -> usize {
+    (CHUNK_ROWS * tenants).clamp(2 * CHUNK_ROWS, 8 * CHUNK_ROWS)
+}
+
+/// Rows of the pieces that wait while a batch is committed.
+pub(super) const ROWS_AHEAD: usize = 32 * CHUNK_ROWS;
+/// A piece of large records ends earlier, once it has so many for each of its rows on average. Units: bytes of raw records.
+pub(super) const ROW_BYTES: usize = 1 << 10;
 
 /// A piece of a batch as it was read.
 pub(super) struct Collected {
