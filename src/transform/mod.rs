@@ -11,6 +11,7 @@
 
 pub mod avro;
 pub mod batch;
+pub mod bits;
 pub mod decode;
 pub mod destinations;
 pub mod encode;

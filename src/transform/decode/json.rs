@@ -22,25 +22,25 @@ pub(super) fn read<'a>(payload: &'a [u8], marks: &mut Marks, reader: &mut RowRea
     }
     let text = simdutf8::basic::from_utf8(payload).map_err(drop)?;
     let mut cursor = Cursor::new(text, marks);
-    read_object(&mut cursor, reader, ROOT).and_then(|()| cursor.end()).map_err(|Malformed| ())
-}
-
-/// The name of a member.
-#[inline(always)]
-fn key<'a>(cursor: &mut Cursor<'a, '_>, reader: &mut RowReader<'_, '_, 'a>) -> Result<&'a str, Malformed> {
-    cursor.string(|text| reader.row.copied(text))
+    read_object(&mut cursor, reader, &ROOT).and_then(|()| cursor.end()).map_err(|Malformed| ())
 }
 
 /// An object of the schema. Anything but an object makes the row malformed.
 fn read_object<'a>(cursor: &mut Cursor<'a, '_>, reader: &mut RowReader<'_, '_, 'a>, keys: Keys) -> Result<(), Malformed> {
     reader.depth_left -= 1;
-    cursor.object(reader, key, |cursor, reader, name| read_member(cursor, reader, keys(name)))?;
+    cursor.object(reader, |cursor, _| cursor.name(), |cursor, reader, name| read_member(cursor, reader, keys.get(name)))?;
     reader.depth_left += 1;
     Ok(())
 }
 
 fn read_member<'a>(cursor: &mut Cursor<'a, '_>, reader: &mut RowReader<'_, '_, 'a>, member: Member) -> Result<(), Malformed> {
     let to = match member {
+        // What most members are, in the fewest steps.
+        Member::Text(field) if cursor.peek()? == b'"' => {
+            let text = cursor.string(|text| reader.row.copied(text))?;
+            reader.set_text(field, text);
+            return Ok(());
+        }
         Member::Text(field) => To::Text(field),
         Member::List(field) => To::List(field),
         Member::Kind => To::Kind,
@@ -86,6 +86,7 @@ fn read_custom<'a>(cursor: &mut Cursor<'a, '_>, reader: &mut RowReader<'_, '_, '
         return read_null(cursor);
     }
     reader.depth_left -= 1;
+    let key = |cursor: &mut Cursor<'a, '_>, reader: &mut RowReader<'_, '_, 'a>| cursor.string(|text| reader.row.copied(text));
     cursor.object(reader, key, |cursor, reader, name| match reader.custom_allowed.iter().position(|allowed| allowed == name) {
         Some(at) => read_value(cursor, reader, To::Custom(at as u16)),
         None => {
@@ -166,29 +167,33 @@ fn read_item<'a>(cursor: &mut Cursor<'a, '_>, reader: &mut RowReader<'_, '_, 'a>
     }
     let (mut texts, mut price, mut quantity) = ([""; 4], Number::NONE, Number::NONE);
     reader.depth_left = reader.depth_left.checked_sub(1).ok_or(Malformed)?;
-    cursor.object(reader, key, |cursor, reader, name| {
-        let number = match ITEM(name) {
-            ItemMember::Text(at) => {
-                texts[at] = read_item_text(cursor, reader)?;
-                return Ok(());
-            }
-            ItemMember::Price => &mut price,
-            ItemMember::Quantity => &mut quantity,
-            ItemMember::Unknown => {
-                reader.dropped.add(Field::Unknown);
-                return cursor.skip(reader.depth_left);
-            }
-        };
-        *number = match read_number(cursor, reader.depth_left)? {
-            Found::Number(number) if number.value >= 0.0 => number,
-            Found::Null => Number::NONE,
-            _ => {
-                reader.dropped.add(Field::Items);
-                Number::NONE
-            }
-        };
-        Ok(())
-    })?;
+    cursor.object(
+        reader,
+        |cursor, _| cursor.name(),
+        |cursor, reader, name| {
+            let number = match ITEM.get(name) {
+                ItemMember::Text(at) => {
+                    texts[at] = read_item_text(cursor, reader)?;
+                    return Ok(());
+                }
+                ItemMember::Price => &mut price,
+                ItemMember::Quantity => &mut quantity,
+                ItemMember::Unknown => {
+                    reader.dropped.add(Field::Unknown);
+                    return cursor.skip(reader.depth_left);
+                }
+            };
+            *number = match read_number(cursor, reader.depth_left)? {
+                Found::Number(number) if number.value >= 0.0 => number,
+                Found::Null => Number::NONE,
+                _ => {
+                    reader.dropped.add(Field::Items);
+                    Number::NONE
+                }
+            };
+            Ok(())
+        },
+    )?;
     reader.depth_left += 1;
     reader.row.push_item(texts, price, quantity);
     Ok(())

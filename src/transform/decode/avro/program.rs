@@ -2,7 +2,7 @@
 
 use crate::model::field::Field;
 use crate::transform::batch::NumberField;
-use crate::transform::decode::members::{CONSENT, FEEDBACK, IDS, ITEM, ItemMember, Keys, Member, ROOT, USER};
+use crate::transform::decode::members::{CONSENT, FEEDBACK, IDS, ITEM, ItemMember, Keys, Member, MemberName, ROOT, USER};
 use crate::transform::decode::take::To;
 use apache_avro::Schema;
 use apache_avro::schema::{InnerDecimalSchema, Name, NamesRef, RecordSchema, ResolvedSchema, UuidSchema};
@@ -67,13 +67,13 @@ impl Target {
     /// Where a member of an object goes. Shape: `None` for a member that the schema of raw events does not know.
     pub(super) fn of_member(object: Option<Field>, name: &str) -> Option<Target> {
         let keys: Keys = match object {
-            None => ROOT,
-            Some(Field::User) => USER,
-            Some(Field::Ids) => IDS,
-            Some(Field::Consent) => CONSENT,
-            Some(_) => FEEDBACK,
+            None => &ROOT,
+            Some(Field::User) => &USER,
+            Some(Field::Ids) => &IDS,
+            Some(Field::Consent) => &CONSENT,
+            Some(_) => &FEEDBACK,
         };
-        Some(match keys(name) {
+        Some(match keys.get(MemberName::of(name.as_bytes())) {
             Member::Text(field) => Target::Value(To::Text(field)),
             Member::List(field) => Target::Value(To::List(field)),
             Member::Number(field) => Target::Number(field),
@@ -90,7 +90,7 @@ impl Target {
     }
 
     fn of_item_member(name: &str) -> Option<Target> {
-        match ITEM(name) {
+        match ITEM.get(MemberName::of(name.as_bytes())) {
             ItemMember::Text(i) => Some(Target::ItemText(i)),
             ItemMember::Price => Some(Target::ItemPrice),
             ItemMember::Quantity => Some(Target::ItemQuantity),

@@ -1,10 +1,12 @@
 //! A walk through one JSON text (RFC 8259): it takes and refuses what serde_json does, and hands out texts as they stand.
 //!
 //! Most of an event is strings, and most of a string's cost is looking for its end: a loop of another length each time, which no processor
-//! foresees. So one pass, which the compiler makes vector code of, marks every byte at which a string has to be looked at, a bit a byte; after
-//! that its end is a count of zeros. What is rare (escapes, numbers that are no short whole ones) is serde_json's.
+//! foresees. So one pass marks every byte at which a string has to be looked at, a bit a byte; after that its end is a count of zeros. What is
+//! rare (escapes, numbers that are no short whole ones) is serde_json's.
 
 use super::super::is_json_number;
+use super::super::members::MemberName;
+use crate::transform::bits::{BLOCK, is_escaped_in_json, of_block, of_block_at};
 use serde_json::Number;
 
 /// Not JSON, or too deep. Nothing says where or why: that would quote the value.
@@ -14,24 +16,12 @@ pub(super) struct Malformed;
 /// every bit from the text's end on is set, so that a search always ends.
 pub(in super::super) type Marks = Vec<u64>;
 
-/// Bytes to a word of marks.
-const BLOCK: usize = 64;
-
 /// Marks `text` anew.
 fn mark(text: &[u8], marks: &mut Marks) {
     marks.clear();
     let (blocks, rest) = text.as_chunks::<BLOCK>();
-    marks.extend(blocks.iter().map(mark_block));
-    let mut last = [0; BLOCK];
-    last[..rest.len()].copy_from_slice(rest);
-    marks.push(mark_block(&last));
-}
-
-fn mark_block(block: &[u8; BLOCK]) -> u64 {
-    let found: [u8; BLOCK] = std::array::from_fn(|i| u8::from((block[i] == b'"') | (block[i] == b'\\') | (block[i] < 0x20)));
-    // The lowest bits of eight bytes become the eight highest bits of the product: no two of its terms meet.
-    let byte = |eight: &[u8; 8]| u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-    found.as_chunks::<8>().0.iter().rev().fold(0, |marks, eight| marks << 8 | byte(eight))
+    marks.extend(blocks.iter().map(|block| of_block(block, is_escaped_in_json)));
+    marks.push(of_block_at(rest, 0, is_escaped_in_json) | u64::MAX << rest.len());
 }
 
 /// A place in a JSON text.
@@ -107,7 +97,23 @@ impl<'a, 'm> Cursor<'a, 'm> {
         self.escaped(end).map(|text| keep(&text))
     }
 
-    /// The same for a string with escapes, of which all before `end` is passed.
+    /// Passes a member's name. Errors: as [`Cursor::string`].
+    #[inline(always)]
+    pub(super) fn name(&mut self) -> Result<MemberName, Malformed> {
+        self.pass(b'"')?;
+        let bytes = self.text.as_bytes();
+        let (start, end) = (self.at, self.marked(self.at));
+        if bytes.get(end) != Some(&b'"') {
+            return self.escaped(end).map(|name| MemberName::of(name.as_bytes()));
+        }
+        self.at = end + 1;
+        Ok(match bytes[start..].first_chunk() {
+            Some(chunk) => MemberName::beginning(*chunk, end - start),
+            None => MemberName::of(&bytes[start..end]),
+        })
+    }
+
+    /// Passes a string with escapes, of which all before `end` is passed already.
     #[cold]
     fn escaped(&mut self, mut end: usize) -> Result<String, Malformed> {
         let bytes = self.text.as_bytes();
@@ -169,11 +175,11 @@ impl<'a, 'm> Cursor<'a, 'm> {
 
     /// Passes an object: `member` is called behind the colon of each member, with what `key` makes of its name, and passes the value.
     #[inline]
-    pub(super) fn object<C>(
+    pub(super) fn object<C, K>(
         &mut self,
         context: &mut C,
-        key: impl Fn(&mut Self, &mut C) -> Result<&'a str, Malformed>,
-        mut member: impl FnMut(&mut Self, &mut C, &'a str) -> Result<(), Malformed>,
+        key: impl Fn(&mut Self, &mut C) -> Result<K, Malformed>,
+        mut member: impl FnMut(&mut Self, &mut C, K) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
         let mut more = self.open(b'{', b'}')?;
         while more {
@@ -221,7 +227,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
             b'"' => self.plain_string().map(drop),
             b'{' => {
                 let inside = depth_left.checked_sub(1).ok_or(Malformed)?;
-                self.object(&mut (), |cursor, ()| cursor.plain_string().map(Option::unwrap_or_default), |cursor, (), _| cursor.skip(inside))
+                self.object(&mut (), |cursor, ()| cursor.name().map(drop), |cursor, (), ()| cursor.skip(inside))
             }
             b'[' => {
                 let inside = depth_left.checked_sub(1).ok_or(Malformed)?;
