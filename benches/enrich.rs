@@ -38,7 +38,7 @@ fn enrichment(c: &mut Criterion) {
     if let Ok(table) = &table {
         let mut memo = DeviceMemo::default();
         group.throughput(Throughput::Elements(agents.len() as u64)).bench_function("device", |b| {
-            b.iter(|| agents.iter().map(|ua| u64::from(memo.lookup(table, ua).is_bot)).sum::<u64>());
+            b.iter(|| agents.iter().map(|ua| u64::from(memo.lookup(table, ua).device.is_bot)).sum::<u64>());
         });
     }
     for (name, reduce) in [("page", false), ("page_for_destinations", true)] {

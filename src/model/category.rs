@@ -40,7 +40,7 @@ impl Category {
 
     /// The name in topics, config and records.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Category::Events => "events",
             Category::Conversions => "conversions",

@@ -24,6 +24,34 @@ pub fn string(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
+/// A string that is known beforehand, as it is appended. Shape: at most 31 bytes.
+pub struct Constant {
+    text: [u8; 32],
+    len: usize,
+}
+
+impl Constant {
+    /// Makes a text ready.
+    #[must_use]
+    pub const fn new(text: &str) -> Constant {
+        let (from, mut ready, mut at) = (text.as_bytes(), [0; 32], 0);
+        ready[0] = (from.len() as u8) << 1;
+        while at < from.len() {
+            ready[at + 1] = from[at];
+            at += 1;
+        }
+        Constant { text: ready, len: at + 1 }
+    }
+
+    /// Appends it: all of its room, and cut off what is too much, as a copy of a known length needs no call.
+    #[inline]
+    pub fn push(&self, out: &mut Vec<u8>) {
+        let end = out.len() + self.len;
+        out.extend_from_slice(&self.text);
+        out.truncate(end);
+    }
+}
+
 /// Appends a string whose length is known only once `write` has run; texts of up to 63 bytes are written in place.
 #[inline]
 pub fn string_with(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
@@ -190,6 +218,13 @@ mod tests {
             let mut out = Vec::new();
             long(n, &mut out);
             prop_assert_eq!(out, oracle(r#""long""#, Value::Long(n)));
+        }
+
+        #[test]
+        fn constants(text in "\\PC{0,7}") {
+            let mut out = vec![7];
+            Constant::new(&text).push(&mut out);
+            prop_assert_eq!(&out[1..], oracle(r#""string""#, Value::String(text)));
         }
 
         #[test]

@@ -3,13 +3,16 @@
 //! A `Batch<Clear>` lets anything be read through [`Batch::clear`]; the pseudonymise step trades it for a `Batch<Pseudonymised>`, from
 //! which only the closed list of [`Released`] fields can be read: what a destination, the network topic or an opaque body needs clear.
 
+mod row;
 mod take;
 
 use crate::model::category::Category;
 use crate::model::consent::Consent;
 use crate::model::field::Field;
 use bumpalo::Bump;
+pub use row::RowBuilder;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 
 /// State of a batch whose clear values can be read.
 pub struct Clear;
@@ -162,6 +165,10 @@ pub struct Batch<'a, State> {
     capacity: usize,
     texts: Vec<&'a str>,
     numbers: Vec<Number<'a>>,
+    /// What the texts of [`Field::Ip`] say, where there is one: read once, as it is what nearly every row has.
+    addresses: Vec<Option<IpAddr>>,
+    /// A bit for each text field that a row has or had.
+    present: u64,
     /// One head a row.
     pub heads: Vec<RowHead>,
     items: Vec<Item<'a>>,
@@ -224,6 +231,8 @@ pub enum Released {
     Body = Field::Body as u8,
 }
 
+const _: () = assert!(Field::TEXT_COUNT <= u64::BITS as usize, "a bit for each text field");
+
 impl<'a, State> Batch<'a, State> {
     /// How many rows there are.
     #[must_use]
@@ -267,6 +276,14 @@ impl<'a, State> Batch<'a, State> {
         self.extras[from..].iter().take_while(move |e| e.row == row).filter(move |e| e.field == field)
     }
 
+    /// The address of [`Released::Ip`]. Shape: `None` without one.
+    #[inline]
+    #[must_use]
+    pub fn address(&self, row: usize) -> Option<IpAddr> {
+        // The text decides: it is what minimisation takes out.
+        self.addresses[row].filter(|_| !self.text(Field::Ip as usize, row).is_empty())
+    }
+
     /// A field that may leave clear.
     #[inline]
     #[must_use]
@@ -284,12 +301,20 @@ impl<'a> Batch<'a, Clear> {
             capacity,
             texts: vec![""; Field::TEXT_COUNT * capacity],
             numbers: vec![Number::NONE; NumberField::COUNT * capacity],
+            addresses: vec![None; capacity],
+            present: 0,
             heads: Vec::with_capacity(capacity),
             items: Vec::new(),
             extras: Vec::new(),
             customs: Vec::new(),
             state: PhantomData,
         }
+    }
+
+    /// Whether any row may have this field: false only if none has.
+    #[must_use]
+    pub fn may_have(&self, field: Field) -> bool {
+        self.present >> field as usize & 1 == 1
     }
 
     /// The value of a text field; of a list field, its first value.
@@ -334,137 +359,13 @@ impl<'a> Batch<'a, Clear> {
             capacity: self.capacity,
             texts: self.texts,
             numbers: self.numbers,
+            addresses: self.addresses,
+            present: self.present,
             heads: self.heads,
             items: self.items,
             extras: self.extras,
             customs: self.customs,
             state: PhantomData,
         }
-    }
-}
-
-/// Builds one row at a time; a row that turns out bad leaves nothing behind.
-pub struct RowBuilder<'b, 'a> {
-    batch: &'b mut Batch<'a, Clear>,
-    row: usize,
-    items: usize,
-    extras: usize,
-    customs: usize,
-}
-
-impl<'b, 'a> RowBuilder<'b, 'a> {
-    /// Starts a row at the end of `batch`. The batch must have room: decoding is given chunks of its capacity.
-    pub fn start(batch: &'b mut Batch<'a, Clear>) -> Self {
-        let row = batch.heads.len();
-        debug_assert!(row < batch.capacity);
-        let (items, extras, customs) = (batch.items.len(), batch.extras.len(), batch.customs.len());
-        RowBuilder { batch, row, items, extras, customs }
-    }
-
-    /// Keeps text that does not stand in the input as it is, such as text with escapes.
-    pub fn copied(&mut self, text: &str) -> &'a str {
-        self.batch.arena.alloc_str(text)
-    }
-
-    /// Sets a text field; the last one wins.
-    #[inline]
-    pub fn set(&mut self, field: Field, text: &'a str) {
-        let at = field as usize * self.batch.capacity + self.row;
-        self.batch.texts[at] = text;
-    }
-
-    /// The text of a field.
-    #[inline]
-    #[must_use]
-    pub fn get(&self, field: Field) -> &'a str {
-        self.batch.text(field as usize, self.row)
-    }
-
-    /// Forgets the fields of an object: of two objects under one key the last wins.
-    pub fn forget(&mut self, texts: std::ops::RangeInclusive<usize>, numbers: &[NumberField]) {
-        for field in texts.clone() {
-            self.batch.texts[field * self.batch.capacity + self.row] = "";
-        }
-        let row = self.row as u32;
-        if self.batch.extras.len() > self.extras {
-            self.batch.extras.retain(|e| e.row != row || !texts.contains(&(e.field as usize)));
-        }
-        for field in numbers {
-            self.set_number(*field, Number::NONE);
-        }
-    }
-
-    /// Forgets all values of a list field: the last list wins.
-    pub fn clear_list(&mut self, field: Field) {
-        self.set(field, "");
-        let row = self.row as u32;
-        if self.batch.extras.len() > self.extras {
-            self.batch.extras.retain(|e| e.row != row || e.field != field);
-        }
-    }
-
-    /// Adds a value to a list field.
-    pub fn push(&mut self, field: Field, value: &'a str) {
-        if self.get(field).is_empty() {
-            self.set(field, value);
-        } else {
-            self.batch.extras.push(Extra { row: self.row as u32, field, value });
-        }
-    }
-
-    /// Sets a number.
-    pub fn set_number(&mut self, field: NumberField, number: Number<'a>) {
-        let at = field as usize * self.batch.capacity + self.row;
-        self.batch.numbers[at] = number;
-    }
-
-    /// Forgets the row's items: the last list wins.
-    pub fn clear_items(&mut self) {
-        self.batch.items.truncate(self.items);
-    }
-
-    /// Adds an item.
-    pub fn push_item(&mut self, texts: [&'a str; 4], price: Number<'a>, quantity: Number<'a>) {
-        self.batch.items.push(Item { row: self.row as u32, texts, price, quantity });
-    }
-
-    /// Forgets the row's custom variables: the last object wins.
-    pub fn clear_customs(&mut self) {
-        self.batch.customs.truncate(self.customs);
-    }
-
-    /// Sets a custom variable; the last one of a name wins.
-    pub fn set_custom(&mut self, name: u16, value: &'a str) {
-        let row = self.row as u32;
-        let own = &mut self.batch.customs[self.customs..];
-        match own.iter_mut().find(|c| c.name == name) {
-            Some(c) => c.value = value,
-            None => self.batch.customs.push(Custom { row, name, value }),
-        }
-    }
-
-    /// Forgets one custom variable.
-    pub fn clear_custom(&mut self, name: u16) {
-        let own = self.batch.customs.split_off(self.customs);
-        self.batch.customs.extend(own.into_iter().filter(|c| c.name != name));
-    }
-
-    /// Ends a good row.
-    pub fn finish(self, head: RowHead) {
-        self.batch.heads.push(head);
-    }
-
-    /// Ends a bad row: nothing of it stays.
-    pub fn abandon(self) {
-        let b = self.batch;
-        for column in b.texts.chunks_exact_mut(b.capacity) {
-            column[self.row] = "";
-        }
-        for column in b.numbers.chunks_exact_mut(b.capacity) {
-            column[self.row] = Number::NONE;
-        }
-        b.items.truncate(self.items);
-        b.extras.truncate(self.extras);
-        b.customs.truncate(self.customs);
     }
 }

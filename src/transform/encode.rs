@@ -10,7 +10,7 @@ use crate::model::pseudonym::write_text;
 use crate::model::record::{HeaderName, OutputChunk, OutputRecord, RawRecord, TopicIndex};
 use crate::model::rejected::Reason;
 use crate::model::span::Span;
-use crate::transform::avro::{long, optional_boolean, optional_double, optional_long, optional_string, string, string_with};
+use crate::transform::avro::{Constant, long, optional_boolean, optional_double, optional_long, optional_string, string, string_with};
 use crate::transform::batch::{Batch, Number, NumberField, Pseudonymised, Released};
 use crate::transform::enriched::Enriched;
 use crate::transform::free_text::FreeTexts;
@@ -19,6 +19,26 @@ use crate::transform::json::Object;
 use crate::transform::pseudonymise::Pseudonyms;
 use crate::transform::rules::{Rules, TenantRules};
 use crate::transform::schemas::Schemas;
+
+/// Names of categories. Shape: by their numbers.
+static CATEGORIES: [Constant; Category::ALL.len()] = {
+    let (mut names, mut n) = ([const { Constant::new("") }; Category::ALL.len()], 0);
+    while n < names.len() {
+        names[Category::ALL[n] as usize] = Constant::new(Category::ALL[n].as_str());
+        n += 1;
+    }
+    names
+};
+
+/// Names of the identifiers that records list. Shape: by their numbers.
+static KINDS: [Constant; IdentifierType::SUBJECTS.len()] = {
+    let (mut names, mut n) = ([const { Constant::new("") }; IdentifierType::SUBJECTS.len()], 0);
+    while n < names.len() {
+        names[IdentifierType::SUBJECTS[n] as usize] = Constant::new(IdentifierType::SUBJECTS[n].as_str());
+        n += 1;
+    }
+    names
+};
 
 /// The pseudonymised columns of one chunk: all that an encoder may read.
 pub struct Encodable<'e> {
@@ -85,7 +105,7 @@ impl Encodable<'_> {
         let head = &self.batch.heads[row];
         let tenant = self.tenant(row);
         string_with(&mut out.arena, |o| self.write_event_id(row, o));
-        string(head.category.as_str().as_bytes(), &mut out.arena);
+        CATEGORIES[head.category as usize].push(&mut out.arena);
         optional_string(self.texts.event_name(row), &mut out.arena);
         long(head.occurred_at_ms, &mut out.arena);
         long(head.received_at_ms, &mut out.arena);
@@ -108,7 +128,7 @@ impl Encodable<'_> {
         if n > 0 {
             long(n as i64, out);
             for (kind, p) in self.pseudonyms.subjects(row) {
-                string(kind.as_str().as_bytes(), out);
+                KINDS[*kind as usize].push(out);
                 string_with(out, |o| write_text(self.pseudonyms.epoch(row), &base64url16(&p.0), o));
             }
         }
@@ -146,11 +166,7 @@ impl Encodable<'_> {
             None => out.push(0),
             Some(d) => {
                 out.push(2);
-                string(d.class.as_str().as_bytes(), out);
-                for text in [&d.os, &d.os_major, &d.browser, &d.browser_major] {
-                    optional_string(if full { text } else { "" }, out);
-                }
-                out.push(u8::from(d.is_bot));
+                out.extend_from_slice(d.record(full));
             }
         }
         if r.host.is_empty() && r.referrer_host.is_empty() {

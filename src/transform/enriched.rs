@@ -4,8 +4,7 @@ use crate::model::field::Field;
 use crate::model::span::Span;
 use crate::model::time::civil;
 use crate::transform::batch::{Batch, Clear, Released};
-use crate::transform::enrich::device::Device;
-use crate::transform::enrich::device_table::{DeviceMemo, DeviceTable};
+use crate::transform::enrich::device_table::{DeviceMemo, DeviceTable, KnownDevice};
 use crate::transform::enrich::geo::{GeoReader, locate};
 use crate::transform::enrich::{ip, page};
 use crate::transform::normalise::{Country, Hints, country};
@@ -65,7 +64,7 @@ pub struct EnrichedRow {
     /// Network address of the /24 or /48.
     pub ip_truncated: Span,
     /// Device.
-    pub device: Option<Arc<Device>>,
+    pub device: Option<Arc<KnownDevice>>,
     /// Host of the page.
     pub host: Span,
     /// Scrubbed path of the page.
@@ -232,15 +231,13 @@ impl<'a> Reader<'a> {
         r: &mut EnrichedRow,
     ) {
         r.country = hints.country;
-        let address = batch.clear(Field::Ip, row);
-        if address.is_present() {
+        if let Some(address) = batch.address(row) {
             let record = &mut self.arenas.record;
             let start = record.len();
-            if ip::truncate(address.expose(), record) {
-                r.ip_truncated = Span::since(start, record);
-            }
+            ip::push_network(address, record);
+            r.ip_truncated = Span::since(start, record);
             if let Some(reader) = &assets.geo
-                && let Some(address) = ip::parse_end_user(address.expose())
+                && let Some(address) = ip::end_user(address)
             {
                 let place = locate(reader, address, city);
                 r.country = country(place.country).or(r.country);

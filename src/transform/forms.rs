@@ -88,13 +88,21 @@ pub fn forms(
         for form in Form::ALL.iter().copied().filter(|f| f.is_hashed() == hashed) {
             let mut wanting = DestinationSet::default();
             seen.iter().filter(|d| wanted[*d as usize].contains(&form)).for_each(|d| wanting.insert(d));
-            if wanting.is_empty() {
+            if wanting.is_empty() || !batch.may_have(form.field()) {
                 continue;
             }
+            let mut last = None;
             for row in 0..rows {
                 let getting = routes[row].granted.and(wanting);
-                if !getting.is_empty() {
-                    out.row(batch, identifiers, (form, getting), row, &hints[row], drops);
+                if getting.is_empty() {
+                    continue;
+                }
+                match last.filter(|last| is_same(batch, form, hints, row, *last)) {
+                    Some(last) => out.refs[form as usize * rows + row] = out.refs[form as usize * rows + last],
+                    None => {
+                        let good = out.row(batch, identifiers, (form, getting), row, &hints[row], drops);
+                        last = good.then_some(row);
+                    }
                 }
             }
         }
@@ -108,7 +116,14 @@ pub fn forms(
     out
 }
 
+/// Whether a form would make the same of two rows at a glance: towns and countries repeat from row to row.
+fn is_same(batch: &Batch<'_, Clear>, form: Form, hints: &[Hints], a: usize, b: usize) -> bool {
+    let repeats = !matches!(form.field(), Field::Email | Field::Phone | Field::ExternalId); // those are lists, and of one person
+    repeats && hints[a] == hints[b] && batch.clear(form.field(), a).expose() == batch.clear(form.field(), b).expose()
+}
+
 impl Forms {
+    /// Takes a row's values in this form. Shape: false if one of them was dropped.
     fn row(
         &mut self,
         batch: &Batch<'_, Clear>,
@@ -117,7 +132,8 @@ impl Forms {
         row: usize,
         hints: &Hints,
         drops: &mut FormDrops,
-    ) {
+    ) -> bool {
+        let before = drops.len();
         let mut dropped = |reason| drops.push(FormDrop { destinations: getting, field: form.field(), reason });
         let from = self.values.len();
         let identifier = match form {
@@ -149,6 +165,7 @@ impl Forms {
         }
         let to = self.values.len();
         self.refs[form as usize * self.rows + row] = self.shared(form, row, from, to).unwrap_or((from as u32, to as u32));
+        drops.len() == before
     }
 
     fn value(&mut self, form: Form, value: &str, hints: &Hints, from: usize, dropped: &mut impl FnMut(DropReason)) {

@@ -61,11 +61,11 @@ const KNOWN: [(Hit, Field); 20] = [
     (Hit::DateOfBirth, Field::DateOfBirth),
 ];
 
-/// Takes the row's own values. An event id that the tenant declared harmless is not one.
-fn take_own<'a>(batch: &Batch<'a, Clear>, row: usize, tenant: &TenantRules, own: &mut OwnValues<'a>) {
+/// Takes the row's own values, `known` being where they stand. An event id that the tenant declared harmless is not one.
+fn take_own<'a>(batch: &Batch<'a, Clear>, row: usize, known: &[(Hit, Field)], tenant: &TenantRules, own: &mut OwnValues<'a>) {
     own.clear();
-    for (hit, field) in KNOWN {
-        if field == Field::EventId && tenant.clear_event_ids {
+    for (hit, field) in known.iter().copied() {
+        if !batch.clear(field, row).is_present() || field == Field::EventId && tenant.clear_event_ids {
             continue;
         }
         for value in batch.clear_all(field, row).map(ClearText::expose) {
@@ -92,6 +92,7 @@ pub fn free_texts<'a>(batch: &Batch<'a, Clear>, routes: &[Route], rules: &Rules,
         special: Vec::new(),
     };
     let mut own = OwnValues::default();
+    let known: Vec<(Hit, Field)> = KNOWN.into_iter().filter(|(_, field)| batch.may_have(*field)).collect();
     for (row, route) in routes.iter().enumerate() {
         let name = batch.clear(Field::EventName, row).expose();
         out.event_names.push(name);
@@ -99,7 +100,7 @@ pub fn free_texts<'a>(batch: &Batch<'a, Clear>, routes: &[Route], rules: &Rules,
             continue;
         }
         let tenant = &rules.tenants[usize::from(batch.heads[row].tenant)];
-        take_own(batch, row, tenant, &mut own);
+        take_own(batch, row, &known, tenant, &mut own);
         out.row_urls(batch, row, &own);
         let sent = route.is_sent();
         if sent || route.primary == Primary::Full {

@@ -418,7 +418,7 @@ impl Twin<'_> {
         let country = country(text(self.row, "user.country"));
         let agent = text(self.row, "user_agent");
         let device = (!agent.is_empty()).then(|| {
-            let d = self.assets.devices.lookup(agent);
+            let d = &self.assets.devices.lookup(agent).device;
             json!({
                 "class": d.class.as_str(), "is_bot": d.is_bot,
                 "os": only_full(or_null(&d.os)), "os_major": only_full(or_null(&d.os_major)),

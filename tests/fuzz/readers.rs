@@ -149,7 +149,7 @@ pub fn device_seeds() -> Vec<Vec<u8>> {
 
 pub fn device(input: &[u8], told: &mut Told) {
     let text = String::from_utf8_lossy(input);
-    let device = world().assets.devices.lookup(&text);
+    let device = &world().assets.devices.lookup(&text).device;
     told.bytes(format!("{device:?}").as_bytes());
     static RULES: OnceLock<device::DeviceRules> = OnceLock::new();
     told.bytes(format!("{:?}", RULES.get_or_init(|| device::DeviceRules::embedded().unwrap()).read(&text)).as_bytes());

@@ -13,6 +13,7 @@ use crate::model::field::Field;
 use crate::model::record::{RawRecord, RawRecords};
 use crate::model::rejected::{Reason, Rejected};
 use crate::transform::batch::{Batch, Clear, Number, NumberField, RowBuilder, RowHead};
+use crate::transform::bits::{self, is, is_alphanumeric, within};
 use crate::transform::rules::{Rules, TenantRules};
 use crate::transform::schemas::Schemas;
 use crate::transform::scrub::{ScrubRules, scrub};
@@ -271,9 +272,19 @@ fn check(
     for field in [Field::Url, Field::Referrer] {
         without_breaks(&mut reader.row, field);
     }
+    let address = reader.row.get(Field::Ip);
+    if !address.is_empty() {
+        match address.trim_ascii().parse() {
+            Ok(address) => reader.row.set_address(address),
+            Err(_) => {
+                reader.row.set(Field::Ip, "");
+                reader.dropped.add(Field::Ip);
+            }
+        }
+    }
     for (field, valid) in CLOSED {
         let text = reader.row.get(*field);
-        let keeps = text.is_empty() || valid(text) && (*field == Field::Ip || says_nothing_personal(text, &tenant.scrub));
+        let keeps = text.is_empty() || valid(text) && says_nothing_personal(text, &tenant.scrub);
         if !keeps {
             reader.row.set(*field, "");
             reader.dropped.add(*field);
@@ -312,7 +323,6 @@ type TextCheck = fn(&str) -> bool;
 
 /// Optional fields of which only a closed form is taken.
 const CLOSED: &[(Field, TextCheck)] = &[
-    (Field::Ip, |t| t.trim_ascii().parse::<std::net::IpAddr>().is_ok()),
     (Field::Currency, |t| t.len() == 3 && t.bytes().all(|b| b.is_ascii_alphabetic())),
     (Field::ActionSource, is_action_source),
     (Field::FeedbackChannel, is_word),
@@ -323,11 +333,11 @@ const CLOSED: &[(Field, TextCheck)] = &[
 ];
 
 fn is_event_id(t: &str) -> bool {
-    t.len() <= 128 && t.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'))
+    t.len() <= 128 && !bits::holds(t.as_bytes(), |b| !(is_alphanumeric(b) | within(b, b'-', b'.') | is(b, b'_') | is(b, b':')))
 }
 
 fn is_event_name(t: &str) -> bool {
-    t.len() <= 64 && t.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b' ' | b'.' | b':' | b'-'))
+    t.len() <= 64 && !bits::holds(t.as_bytes(), |b| !(is_alphanumeric(b) | within(b, b'-', b'.') | is(b, b'_') | is(b, b':') | is(b, b' ')))
 }
 
 fn is_word(t: &str) -> bool {

@@ -5,7 +5,7 @@ use super::names::{Canonical, EventNames};
 use super::{DestinationConfig, Row, Skip, Written, item, list, number_if, whole_if, write_hashes};
 use crate::transform::batch::{Item, NumberField, Released};
 use crate::transform::enriched::ClickId;
-use crate::transform::json::{self, Object};
+use crate::transform::json::{self, Key, Object};
 use crate::transform::normalise::Form;
 use crate::transform::route::Permit;
 
@@ -29,18 +29,18 @@ pub struct Config {
 }
 
 /// Hashed members of `user_data`, in the order of the table.
-const FIELDS: [(&str, Form); 11] = [
-    ("em", Form::EmailPlain),
-    ("ph", Form::PhoneDigits),
-    ("fn", Form::FirstNameMeta),
-    ("ln", Form::LastNameMeta),
-    ("ge", Form::Gender),
-    ("db", Form::BirthDate),
-    ("ct", Form::CityMeta),
-    ("st", Form::StateMeta),
-    ("zp", Form::ZipMeta),
-    ("country", Form::CountryMeta),
-    ("external_id", Form::ExternalIdMeta),
+static FIELDS: [(Key, Form); 11] = [
+    (Key::new("em"), Form::EmailPlain),
+    (Key::new("ph"), Form::PhoneDigits),
+    (Key::new("fn"), Form::FirstNameMeta),
+    (Key::new("ln"), Form::LastNameMeta),
+    (Key::new("ge"), Form::Gender),
+    (Key::new("db"), Form::BirthDate),
+    (Key::new("ct"), Form::CityMeta),
+    (Key::new("st"), Form::StateMeta),
+    (Key::new("zp"), Form::ZipMeta),
+    (Key::new("country"), Form::CountryMeta),
+    (Key::new("external_id"), Form::ExternalIdMeta),
 ];
 
 /// Members that go in clear, after the hashed ones.
@@ -73,7 +73,7 @@ impl TooBroad {
     /// The bit of a `user_data` key. Shape: `None` for a key that there is not.
     #[must_use]
     pub fn key(name: &str) -> Option<Keys> {
-        FIELDS.iter().map(|(key, _)| *key).chain(CLEAR).position(|key| key == name).map(|at| 1 << at)
+        FIELDS.iter().map(|(key, _)| key.name()).chain(CLEAR).position(|key| key == name).map(|at| 1 << at)
     }
 
     fn refuses(&self, keys: Keys) -> bool {
@@ -123,10 +123,10 @@ pub fn write<'c>(row: &Row<'_>, config: &'c DestinationConfig, permit: Permit, o
 fn user_data(row: &Row<'_>, private_addresses: bool, out: &mut Vec<u8>) -> Keys {
     let mut user = Object::open(out);
     let mut keys = 0;
-    for (at, (name, form)) in FIELDS.iter().enumerate() {
+    for (at, (key, form)) in FIELDS.iter().enumerate() {
         let hashes = row.hashes(*form);
         if !hashes.is_empty() {
-            write_hashes(hashes, user.key(name));
+            write_hashes(hashes, user.ready(key));
             keys |= 1 << at;
         }
     }

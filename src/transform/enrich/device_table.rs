@@ -6,6 +6,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::transform::avro;
+
 use super::device::{Device, DeviceRules, RulesError, USER_AGENT_BYTES_MAX};
 
 /// Locks of the shared table.
@@ -15,12 +17,42 @@ const SHARD_ENTRIES: usize = 256;
 /// Slots of a chunk's memo, one user agent each; about 100 KiB.
 const MEMO_SLOTS: usize = 2048;
 
+/// A device, and what records hold of it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KnownDevice {
+    /// What is known.
+    pub device: Device,
+    /// As a record has it: all of it, and what is written without consent.
+    records: [Box<[u8]>; 2],
+}
+
+impl KnownDevice {
+    fn new(device: Device) -> Self {
+        let records = [true, false].map(|full| {
+            let mut out = Vec::new();
+            avro::string(device.class.as_str().as_bytes(), &mut out);
+            for text in [&device.os, &device.os_major, &device.browser, &device.browser_major] {
+                avro::optional_string(if full { text } else { "" }, &mut out);
+            }
+            out.push(u8::from(device.is_bot));
+            out.into()
+        });
+        KnownDevice { device, records }
+    }
+
+    /// The value of a record's `device`, all of it or its class alone.
+    #[must_use]
+    pub fn record(&self, full: bool) -> &[u8] {
+        &self.records[usize::from(!full)]
+    }
+}
+
 /// One remembered answer. No `Debug`: it holds a user agent.
 #[derive(Clone)]
 struct Entry {
     hash: u64,
     user_agent: Arc<str>,
-    device: Arc<Device>,
+    device: Arc<KnownDevice>,
 }
 
 impl Entry {
@@ -33,19 +65,19 @@ impl Entry {
 pub struct DeviceTable {
     rules: DeviceRules,
     shards: Box<[Mutex<Vec<Option<Entry>>>]>,
-    unknown: Arc<Device>,
+    unknown: Arc<KnownDevice>,
 }
 
 impl DeviceTable {
     /// A table over the embedded rules. Errors: only if the build was broken.
     pub fn embedded() -> Result<Self, RulesError> {
         let shards = (0..SHARDS).map(|_| Mutex::new(vec![None; SHARD_ENTRIES])).collect();
-        Ok(Self { rules: DeviceRules::embedded()?, shards, unknown: Arc::default() })
+        Ok(Self { rules: DeviceRules::embedded()?, shards, unknown: Arc::new(KnownDevice::new(Device::default())) })
     }
 
     /// The device of a user agent, through the shared memo. Shape: takes one short lock; the rules run outside it.
     #[must_use]
-    pub fn lookup(&self, user_agent: &str) -> Arc<Device> {
+    pub fn lookup(&self, user_agent: &str) -> Arc<KnownDevice> {
         self.entry(hash(user_agent.as_bytes()), user_agent).map_or_else(|| self.unknown.clone(), |e| e.device)
     }
 
@@ -56,7 +88,7 @@ impl DeviceTable {
         }
         if user_agent.len() > USER_AGENT_BYTES_MAX {
             // Too long to be remembered: the bound on memory holds for any input.
-            return Some(Entry { hash, user_agent: "".into(), device: Arc::new(self.rules.read(user_agent)) });
+            return Some(Entry { hash, user_agent: "".into(), device: Arc::new(KnownDevice::new(self.rules.read(user_agent))) });
         }
         let shard = &self.shards[hash as usize % SHARDS];
         let slot = (hash as usize / SHARDS) % SHARD_ENTRIES;
@@ -66,7 +98,7 @@ impl DeviceTable {
                 return Some(entry.clone());
             }
         }
-        let entry = Entry { hash, user_agent: user_agent.into(), device: Arc::new(self.rules.read(user_agent)) };
+        let entry = Entry { hash, user_agent: user_agent.into(), device: Arc::new(KnownDevice::new(self.rules.read(user_agent))) };
         shard.lock().unwrap_or_else(PoisonError::into_inner)[slot] = Some(entry.clone());
         Some(entry)
     }
@@ -86,7 +118,7 @@ impl Default for DeviceMemo {
 impl DeviceMemo {
     /// The device of a user agent: from this memo, else from the table.
     #[inline]
-    pub fn lookup<'a>(&'a mut self, table: &'a DeviceTable, user_agent: &str) -> &'a Arc<Device> {
+    pub fn lookup<'a>(&'a mut self, table: &'a DeviceTable, user_agent: &str) -> &'a Arc<KnownDevice> {
         let hash = hash(user_agent.as_bytes());
         let slot = &mut self.slots[(hash >> 20) as usize % MEMO_SLOTS];
         if !slot.as_ref().is_some_and(|e| e.is_for(hash, user_agent)) {
@@ -138,7 +170,7 @@ mod tests {
                 let ua =
                     format!("Mozilla/5.0 (Linux; Android {}; X{i}) AppleWebKit/537.36 Chrome/{}.0 Mobile Safari/537.36", i % 15, i % 140);
                 let device = memo.lookup(table(), &ua).clone();
-                assert_eq!(*device, table().rules.read(&ua));
+                assert_eq!(device.device, table().rules.read(&ua));
                 assert_eq!(*table().lookup(&ua), *device);
             }
         }
@@ -147,11 +179,11 @@ mod tests {
     #[test]
     fn the_empty_and_the_endless_user_agent() {
         let mut memo = DeviceMemo::default();
-        assert_eq!(**memo.lookup(table(), ""), Device::default());
-        assert_eq!(*table().lookup(""), Device::default());
+        assert_eq!(memo.lookup(table(), "").device, Device::default());
+        assert_eq!(table().lookup("").device, Device::default());
         let (a, b) = ("curl/8 ".to_string() + &"x".repeat(9000), "Wget/1 ".to_string() + &"x".repeat(9000));
         for ua in [&a, &b, &a] {
-            assert_eq!(**memo.lookup(table(), ua), table().rules.read(ua));
+            assert_eq!(memo.lookup(table(), ua).device, table().rules.read(ua));
         }
         assert!(memo.slots.iter().flatten().all(|e| e.user_agent.len() <= USER_AGENT_BYTES_MAX));
     }
@@ -163,7 +195,7 @@ mod tests {
                 scope.spawn(move || {
                     for i in 0..500 {
                         let ua = format!("curl/{}", (i * (t + 1)) % 97);
-                        assert_eq!(table().lookup(&ua).browser_major.parse::<usize>(), Ok((i * (t + 1)) % 97));
+                        assert_eq!(table().lookup(&ua).device.browser_major.parse::<usize>(), Ok((i * (t + 1)) % 97));
                     }
                 });
             }

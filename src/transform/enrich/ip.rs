@@ -7,25 +7,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Shape: appends at most 18 bytes and returns true; false and nothing appended when the text is not an address.
 /// Addresses that carry an IPv4 address inside (`::ffff:a.b.c.d`, and 6to4 `2002:…`, whose /48 *is* the IPv4 address) are truncated as IPv4.
 /// Source: events.md §2; RFC 4291 §2.5.5.2, RFC 3056 §2, RFC 5952 §4.
-#[inline]
 pub fn truncate(ip: &str, out: &mut Vec<u8>) -> bool {
-    let ip = ip.trim_ascii();
-    if !ip.as_bytes().contains(&b':') {
-        if ip.parse::<Ipv4Addr>().is_err() {
-            return false;
-        }
-        // A parsed IPv4 text is canonical (no leading zeros), so its first three numbers can be copied.
-        let keep = memchr::memrchr(b'.', ip.as_bytes()).unwrap_or(0);
-        out.extend_from_slice(&ip.as_bytes()[..keep]);
-        out.extend_from_slice(b".0");
-        return true;
+    let address = ip.trim_ascii().parse();
+    if let Ok(address) = address {
+        push_network(address, out);
     }
-    let Ok(v6) = ip.parse::<Ipv6Addr>() else { return false };
-    match embedded_ipv4(v6) {
-        Some(v4) => push_ipv4_network(v4, out),
-        None => push_ipv6_network(v6, out),
+    address.is_ok()
+}
+
+/// The same of an address that was read already.
+#[inline]
+pub fn push_network(address: IpAddr, out: &mut Vec<u8>) {
+    match address {
+        IpAddr::V4(v4) => push_ipv4_network(v4, out),
+        IpAddr::V6(v6) => match embedded_ipv4(v6) {
+            Some(v4) => push_ipv4_network(v4, out),
+            None => push_ipv6_network(v6, out),
+        },
     }
-    true
 }
 
 /// The end user's address, for destinations: public addresses only, IPv4-mapped ones as IPv4.
@@ -34,8 +33,13 @@ pub fn truncate(ip: &str, out: &mut Vec<u8>) -> bool {
 /// Source: destinations.md 1.10; RFC 1918, 4193, 6598, 3927.
 #[must_use]
 pub fn parse_end_user(ip: &str) -> Option<IpAddr> {
-    let parsed: IpAddr = ip.trim_ascii().parse().ok()?;
-    match parsed.to_canonical() {
+    end_user(ip.trim_ascii().parse().ok()?)
+}
+
+/// The same of an address that was read already.
+#[must_use]
+pub fn end_user(address: IpAddr) -> Option<IpAddr> {
+    match address.to_canonical() {
         IpAddr::V4(v4) => is_public_v4(v4).then_some(IpAddr::V4(v4)),
         IpAddr::V6(v6) => is_public_v6(v6).then_some(IpAddr::V6(v6)),
     }

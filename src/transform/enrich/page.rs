@@ -3,12 +3,12 @@
 //! Arenas apart, so that they cannot be mixed up: what the pseudonymised record may hold, click ids, what destinations may see.
 //! Source: events.md §1 (`url`), §2 (`page`, `campaign`); design.md §1.3.
 
-use std::borrow::Cow;
-
 use super::parts::{Parts, with_parts};
 use super::segment;
 use crate::model::span::Span;
+use crate::transform::bits::{self, is, is_alphanumeric, within};
 use crate::transform::json;
+use std::borrow::Cow;
 
 /// Longest campaign value kept, in bytes; the rest is cut.
 pub const CAMPAIGN_BYTES_MAX: usize = 256;
@@ -171,13 +171,16 @@ impl Urls {
         Reduced { base: Span::since(start, out), parameters: (first, first) }
     }
 
-    /// Keeps a parameter of the URL that was reduced last.
-    fn keep_parameter(&mut self, reduced: &mut Reduced, name: &'static str, is_click: bool, value: &str, plain: bool) {
+    /// Keeps a parameter of the URL that was reduced last: a click id as it came, a campaign value without whoever it holds.
+    fn keep(&mut self, reduced: &mut Reduced, pair: &Pair<'_>, click: Option<&'static str>) {
         let start = self.arena.len();
-        self.arena.extend_from_slice(name.as_bytes());
-        self.arena.push(b'=');
-        push_reduced(value, !is_click, plain, &mut self.arena);
-        self.parameters.push(Parameter { click: is_click.then_some(name), text: Span::since(start, &self.arena) });
+        if click.is_some() || pair.harmless {
+            self.arena.extend_from_slice(pair.text.as_bytes());
+        } else {
+            self.arena.extend_from_slice(&pair.text.as_bytes()[..pair.text.len() - pair.value.len()]);
+            push_reduced(pair.value, &mut self.arena);
+        }
+        self.parameters.push(Parameter { click, text: Span::since(start, &self.arena) });
         reduced.parameters.1 += 1;
     }
 }
@@ -193,11 +196,7 @@ pub fn read(url: &str, reduce: bool, arenas: &mut Arenas) -> Option<Page> {
         if reduce {
             page.reduced = arenas.urls.reduce(parts, page.path.of(&arenas.record));
         }
-        for (name, value) in parameters(parts.query) {
-            if let Some(meaning) = meaning(name).filter(|_| !value.is_empty()) {
-                read_parameter(&mut page, meaning, value, reduce, arenas);
-            }
-        }
+        read_query(parts.query, |pair, name, meaning| read_parameter(&mut page, pair, (name, meaning), reduce, arenas));
         page
     })
 }
@@ -213,11 +212,11 @@ pub fn referrer(url: &str, reduce: bool, arenas: &mut Arenas) -> Option<Referrer
             let path = push_path(parts, &mut arenas.record);
             referrer.reduced = arenas.urls.reduce(parts, path.of(&arenas.record));
             arenas.record.truncate(start);
-            for (name, value) in parameters(parts.query) {
-                if let Some((name, Meaning::Campaign(_))) = meaning(name).filter(|_| !value.is_empty()) {
-                    arenas.urls.keep_parameter(&mut referrer.reduced, name, false, value, is_plain(value));
+            read_query(parts.query, |pair, _, meaning| {
+                if let Meaning::Campaign(_) = meaning {
+                    arenas.urls.keep(&mut referrer.reduced, pair, None);
                 }
-            }
+            });
         }
         referrer
     })
@@ -246,20 +245,38 @@ fn push_path(parts: &Parts<'_>, record: &mut Vec<u8>) -> Span {
     Span::since(start, record)
 }
 
-/// `name=value` pairs, still encoded, of the first level.
-fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    let mut rest = Some(query).filter(|q| !q.is_empty());
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let end = memchr::memchr(b'&', text.as_bytes()).unwrap_or(text.len());
-        rest = text.get(end + 1..);
-        let pair = &text[..end];
-        // Names are short: a plain loop beats a vectorised search here.
-        Some(match pair.bytes().position(|b| b == b'=') {
-            Some(at) => (&pair[..at], &pair[at + 1..]),
-            None => (pair, ""),
-        })
-    })
+/// A parameter of a query, still encoded. Shape: `name=value`, the value not empty.
+struct Pair<'q> {
+    text: &'q str,
+    value: &'q str,
+    /// Letters, digits, `-`, `_`, `.`: nothing to decode.
+    plain: bool,
+    /// Plain, and nobody in it at a glance.
+    harmless: bool,
+}
+
+/// Calls `each` for every parameter of the first level that means something and has a value.
+#[inline]
+fn read_query(query: &str, mut each: impl FnMut(&Pair<'_>, &'static str, Meaning)) {
+    let mut pair = |from: usize, value_at: Option<usize>, end: usize, plain: bool| {
+        let Some(value_at) = value_at.filter(|at| *at < end) else { return };
+        let Some((name, meaning)) = meaning(&query[from..value_at - 1]) else { return };
+        let value = &query[value_at..end];
+        let harmless = plain && segment::is_harmless_word(value.as_bytes());
+        each(&Pair { text: &query[from..end], value, plain, harmless }, name, meaning);
+    };
+    let (mut from, mut value_at, mut plain) = (0, None, true);
+    for at in bits::places(query.as_bytes(), |b| !(is_alphanumeric(b) | within(b, b'-', b'.') | is(b, b'_'))) {
+        match query.as_bytes()[at] {
+            b'&' => {
+                pair(from, value_at, at, plain);
+                (from, value_at, plain) = (at + 1, None, true);
+            }
+            b'=' if value_at.is_none() => value_at = Some(at + 1),
+            _ => plain &= value_at.is_none(),
+        }
+    }
+    pair(from, value_at, query.len(), plain);
 }
 
 /// What a parameter that is looked at means.
@@ -295,16 +312,17 @@ fn meaning(name: &str) -> Option<(&'static str, Meaning)> {
     })
 }
 
-fn read_parameter(page: &mut Page, (name, meaning): (&'static str, Meaning), value: &str, reduce: bool, arenas: &mut Arenas) {
-    let plain = is_plain(value);
+fn read_parameter(page: &mut Page, pair: &Pair<'_>, (name, meaning): (&'static str, Meaning), reduce: bool, arenas: &mut Arenas) {
+    let mut click = None;
     match meaning {
-        Meaning::Campaign(slot) => push_campaign(slot(&mut page.campaign), value, plain, &mut arenas.record),
+        Meaning::Campaign(slot) => push_campaign(slot(&mut page.campaign), pair, &mut arenas.record),
         Meaning::Click(platform, slot) => {
-            // Nearly always letters, digits, `-` and `_`, which need no decoding and no look.
-            let id = if plain { Cow::Borrowed(value.as_bytes()) } else { decoded(value) };
-            if !is_click_id(&id, plain) {
+            // Nearly always plain, which needs no decoding and no look.
+            let id = if pair.plain { Cow::Borrowed(pair.value.as_bytes()) } else { decoded(pair.value) };
+            if !is_click_id(&id, pair.plain) {
                 return;
             }
+            click = Some(name);
             page.click_platform = Some(platform);
             let Some(slot) = slot else { return };
             let slot = slot(&mut page.clicks);
@@ -316,21 +334,21 @@ fn read_parameter(page: &mut Page, (name, meaning): (&'static str, Meaning), val
         }
     }
     if reduce {
-        arenas.urls.keep_parameter(&mut page.reduced, name, matches!(meaning, Meaning::Click(..)), value, plain);
+        arenas.urls.keep(&mut page.reduced, pair, click);
     }
 }
 
-fn push_campaign(slot: &mut Span, value: &str, plain: bool, record: &mut Vec<u8>) {
+fn push_campaign(slot: &mut Span, pair: &Pair<'_>, record: &mut Vec<u8>) {
     if !slot.is_empty() {
         return;
     }
     let start = record.len();
-    if value.len() <= CAMPAIGN_BYTES_MAX && plain {
-        segment::push_text(value, record);
+    if pair.harmless {
+        record.extend_from_slice(pair.value.as_bytes());
         *slot = Span::since(start, record);
         return;
     }
-    let bytes = decoded(value);
+    let bytes = decoded(pair.value);
     let text = String::from_utf8_lossy(&bytes);
     segment::push_text(text.trim(), record);
     if record.len() - start > CAMPAIGN_BYTES_MAX {
@@ -341,11 +359,6 @@ fn push_campaign(slot: &mut Span, value: &str, plain: bool, record: &mut Vec<u8>
         record.truncate(end);
     }
     *slot = Span::since(start, record);
-}
-
-/// Letters, digits, `-`, `_`, `.`: no branch in the loop, so that it becomes vector code.
-fn is_plain(value: &str) -> bool {
-    value.bytes().fold(true, |all, b| all & (b.is_ascii_alphanumeric() | (b == b'-') | (b == b'_') | (b == b'.')))
 }
 
 /// Percent and `+` decoded. Shape: borrowed when there is nothing to decode.
@@ -375,12 +388,8 @@ fn is_click_id(id: &[u8], plain: bool) -> bool {
     (1..=CLICK_ID_BYTES_MAX).contains(&id.len()) && (plain || id.iter().all(|b| b.is_ascii_graphic() && !b"@\"'<>&#\\`".contains(b)))
 }
 
-/// A parameter's value as it came, unless it is a campaign value that held somebody.
-fn push_reduced(value: &str, utm: bool, plain: bool, out: &mut Vec<u8>) {
-    if !utm || (plain && segment::is_harmless_text(value)) {
-        out.extend_from_slice(value.as_bytes());
-        return;
-    }
+/// A campaign value as it came, unless it held somebody.
+fn push_reduced(value: &str, out: &mut Vec<u8>) {
     let clear = decoded(value);
     let clear = String::from_utf8_lossy(&clear);
     let start = out.len();

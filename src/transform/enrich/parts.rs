@@ -1,5 +1,6 @@
 //! A URL taken apart: the ordinary ones by a scan without allocation, all others by the `url` crate, with the same result.
 
+use crate::transform::bits::{self, BLOCK, is, is_alphanumeric, of_block, within};
 use url::{Host, Url};
 
 /// Longest URL that is looked at, in bytes; a longer one counts as none.
@@ -44,30 +45,30 @@ pub(super) fn with_parts<R>(url: &str, read: impl FnOnce(&Parts<'_>) -> R) -> Op
     Some(read(&parts))
 }
 
-/// How many bytes of `text` can be a host.
-fn host_len(text: &str) -> usize {
-    text.bytes().position(|b| !(b.is_ascii_alphanumeric() || b == b'.' || b == b'-')).unwrap_or(text.len())
-}
+/// A bit each: what the `url` crate would encode, reject or read otherwise in a path, in a query and in a fragment.
+const ODD_IN_PATH: u8 = 1;
+const ODD_IN_QUERY: u8 = 2;
+const ODD_IN_FRAGMENT: u8 = 4;
 
-/// Nothing in a path that the `url` crate would encode or reject. No branch in the loop, so that it becomes vector code.
-fn is_ordinary_path(text: &str) -> bool {
-    let odd = |b: u8| {
-        !b.is_ascii_graphic()
-            | (b == b'"')
-            | (b == b'<')
-            | (b == b'>')
-            | (b'['..=b'^').contains(&b)
-            | (b == b'`')
-            | (b >= b'{' && b != b'~')
-    };
-    !text.bytes().fold(false, |any, b| any | odd(b))
-}
-
-/// The same for a query.
-fn is_ordinary_query(text: &str) -> bool {
-    let odd = |b: u8| !b.is_ascii_graphic() | (b == b'"') | (b == b'<') | (b == b'>') | (b == b'\'');
-    !text.bytes().fold(false, |any, b| any | odd(b))
-}
+/// By byte: where it is odd.
+const ODD: [u8; 256] = {
+    let mut odd = [0; 256];
+    let mut b = 0;
+    while b < 256 {
+        let byte = b as u8;
+        if !byte.is_ascii_graphic() {
+            odd[b] = ODD_IN_PATH | ODD_IN_QUERY | ODD_IN_FRAGMENT;
+        } else if matches!(byte, b'"' | b'<' | b'>') {
+            odd[b] = ODD_IN_PATH | ODD_IN_QUERY;
+        } else if matches!(byte, b'['..=b'^' | b'`' | b'{'..=b'}') {
+            odd[b] = ODD_IN_PATH;
+        } else if byte == b'\'' {
+            odd[b] = ODD_IN_QUERY;
+        }
+        b += 1;
+    }
+    odd
+};
 
 /// `http(s)://name/path?query#fragment` in plain ASCII; `None` for anything that needs thought.
 fn split_ordinary(url: &str) -> Option<Parts<'_>> {
@@ -75,49 +76,62 @@ fn split_ordinary(url: &str) -> Option<Parts<'_>> {
         Some(rest) => ("https", rest),
         None => ("http", url.strip_prefix("http://")?),
     };
-    let (host, rest) = rest.split_at(host_len(rest));
+    let bytes = rest.as_bytes();
+    // What is none of these has to be looked at: it ends a part or may be odd.
+    let mut looks = bits::places(bytes, |b| !(is_alphanumeric(b) | within(b, b'-', b'.')));
+    let mut at = looks.next().unwrap_or(rest.len());
+    let host = &rest[..at];
     if !is_ordinary_name(host) {
         return None;
     }
-    let (port, rest) = match rest.strip_prefix(':') {
-        Some(rest) => ordinary_port(scheme, rest)?,
-        None => (None, rest),
-    };
-    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
-    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let path = match path.as_bytes().first() {
-        None => "/",
-        Some(b'/') if is_ordinary_path(path) && !has_dot_segment(path) => path,
-        _ => return None, // a user name, a dot segment, something to encode
-    };
-    let fragment_is_plain = fragment.bytes().all(|b| b.is_ascii_graphic());
-    (is_ordinary_query(query) && fragment_is_plain).then_some(Parts { scheme, host, host_is_ip: false, port, path, query })
+    let mut port = None;
+    if bytes.get(at) == Some(&b':') {
+        let end = looks.next().unwrap_or(rest.len());
+        port = Some(ordinary_port(scheme, &rest[at + 1..end])?);
+        at = end;
+    }
+    let path_at = at;
+    if !matches!(bytes.get(at), None | Some(b'/' | b'?' | b'#')) {
+        return None; // a user name, something to encode
+    }
+    let (mut path_end, mut query_end, mut odd) = (None, None, ODD_IN_PATH);
+    while let Some(b) = bytes.get(at) {
+        match b {
+            b'/' if odd == ODD_IN_PATH && matches!(bytes[at + 1..], [b'.', ..] | [b'%', b'2', b'e' | b'E', ..]) => return None, // `..`
+            b'?' if odd == ODD_IN_PATH => (path_end, odd) = (Some(at), ODD_IN_QUERY),
+            b'#' if odd != ODD_IN_FRAGMENT => (query_end, odd) = (Some(at), ODD_IN_FRAGMENT),
+            b if ODD[usize::from(*b)] & odd != 0 => return None,
+            _ => {}
+        }
+        at = looks.next().unwrap_or(rest.len());
+    }
+    let query_end = query_end.unwrap_or(rest.len());
+    let path = &rest[path_at..path_end.unwrap_or(query_end)];
+    let query = path_end.map_or("", |end| &rest[end + 1..query_end]);
+    Some(Parts { scheme, host, host_is_ip: false, port, path: if path.is_empty() { "/" } else { path }, query })
 }
 
-/// A port in its usual writing that is not the scheme's own, and what follows it.
-fn ordinary_port<'a>(scheme: &str, rest: &'a str) -> Option<(Option<u16>, &'a str)> {
-    let (digits, rest) = rest.split_at(rest.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(rest.len()));
+/// A port in its usual writing that is not the scheme's own.
+fn ordinary_port(scheme: &str, digits: &str) -> Option<u16> {
     let port: u16 = digits.parse().ok().filter(|_| !digits.starts_with('0'))?;
     let own = if scheme == "https" { 443 } else { 80 };
-    (port != own).then_some((Some(port), rest))
+    (port != own).then_some(port)
 }
 
-/// A name of at least one label, none empty, none in punycode, the last not a number (that would be an IPv4 address).
+/// A name of at least one label, none empty, none that could be punycode, the last not a number (that would be an IPv4 address). Shape: `host` is of letters,
+/// digits, `-` and `.`; a name longer than most is not looked at.
 fn is_ordinary_name(host: &str) -> bool {
-    let mut last = &b""[..];
-    for label in host.as_bytes().split(|&b| b == b'.') {
-        let punycode = label.len() >= 4 && label[2..4] == *b"--";
-        if label.is_empty() || punycode {
-            return false;
-        }
-        last = label;
+    let bytes = host.as_bytes();
+    if bytes.len() >= BLOCK {
+        return false;
     }
-    !last.first().is_none_or(u8::is_ascii_digit)
-}
-
-/// Whether a segment starts with a dot, plain or encoded.
-fn has_dot_segment(path: &str) -> bool {
-    memchr::memchr_iter(b'/', path.as_bytes()).any(|at| matches!(path.as_bytes()[at + 1..], [b'.', ..] | [b'%', b'2', b'e' | b'E', ..]))
+    let (block, inside) = bits::block_at(bytes, 0);
+    let (dots, hyphens) = (of_block(&block, |b| is(b, b'.')), of_block(&block, |b| is(b, b'-')));
+    let starts = dots << 1 | 1;
+    let empty = starts & (dots | !inside) != 0;
+    let punycode = starts << 2 & hyphens & hyphens >> 1 != 0;
+    let last = BLOCK - 1 - starts.leading_zeros() as usize;
+    !empty && !punycode && !block[last].is_ascii_digit()
 }
 
 #[cfg(test)]

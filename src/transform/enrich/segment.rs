@@ -3,9 +3,9 @@
 //! The tests look at the text after percent-decoding, thrice if need be (`user%2540example.com` is an email too), with the wide and the
 //! Arabic-Indic digits read as digits. When in doubt they take out: a ten-digit product number is lost as `:phone`.
 
-use std::borrow::Cow;
-
+use crate::transform::bits::{self, is, within};
 use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 
 /// Shortest text that can be a token. Shorter opaque ids are too many product codes.
 const TOKEN_BYTES_MIN: usize = 20;
@@ -104,20 +104,17 @@ fn push_replacing(mut text: &str, find: fn(&str) -> Option<(usize, usize)>, find
     between(text, out);
 }
 
-/// Whether [`push_text`] would leave the text as it is, at a glance.
+/// Whether [`push_text`] would leave a text of letters, digits, `-`, `_` and `.` as it is, at a glance.
 #[inline]
-pub(super) fn is_harmless_text(text: &str) -> bool {
-    is_harmless(text.as_bytes(), b' ')
+pub(super) fn is_harmless_word(word: &[u8]) -> bool {
+    word.len() < PHONE_DIGITS_MIN || word.len() < TOKEN_BYTES_MIN && bits::count(word, |b| within(b, b'0', b'9')) < PHONE_DIGITS_MIN
 }
 
 /// Nothing encoded, no `@`, too few digits for a phone, no part long enough for a token: nearly all real paths, hosts and campaigns.
 #[inline]
 fn is_harmless(text: &[u8], separator: u8) -> bool {
-    // Two passes without branches, which the compiler turns into vector code.
-    let telling = text.iter().fold(false, |any, &b| any | (b == b'@') | (b == b'%') | (b >= 0x80));
-    let digits = text.iter().map(|b| usize::from(b.is_ascii_digit())).sum::<usize>();
-    !telling
-        && digits < PHONE_DIGITS_MIN
+    bits::count(text, |b| is(b, b'@') | is(b, b'%') | within(b, 0x80, 0xff)) == 0
+        && bits::count(text, |b| within(b, b'0', b'9')) < PHONE_DIGITS_MIN
         && (text.len() < TOKEN_BYTES_MIN || text.split(|&b| b == separator).all(|part| part.len() < TOKEN_BYTES_MIN))
 }
 

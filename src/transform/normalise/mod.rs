@@ -31,7 +31,7 @@ use email::Gmail;
 use text::Digest;
 
 /// What the other fields of the row, and the clock, say about this one.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, Debug, PartialEq)]
 pub struct Hints {
     /// The phone's own country.
     pub phone_country: Option<Country>,

@@ -1,16 +1,17 @@
 //! The row's own values where text is not prose: event names, path segments, campaign values, item texts. `scrub` finds what has a shape;
 //! a name or an id of the row's own person has none, and stands between `-`, `_` or `%20` as often as between spaces.
 //!
-//! Nearly all texts are ASCII and hold none of the values. So a row's values are made ready once, and a look at a text reads one table a
-//! byte, whatever the number of values, and allocates nothing.
+//! Nearly all texts are ASCII and hold none of the values. So a row's values are made ready once, and a look at a text asks one table at the
+//! beginning of each word, whatever the number of values, and allocates nothing but what a URL with something encoded is decoded into.
 
 #[cfg(test)]
 pub(crate) mod slow;
 
+use crate::transform::bits::word_starts;
 use crate::transform::enrich::page;
 use crate::transform::normalise::trim;
 use crate::transform::scrub::{Hit, fold_char};
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode, percent_decode_str, utf8_percent_encode};
 use std::borrow::Cow;
 use std::ops::Range;
 use unicode_normalization::UnicodeNormalization;
@@ -18,9 +19,6 @@ use unicode_normalization::char::is_combining_mark;
 
 /// A clear value of the row, and what it is called where it stood.
 pub type Own<'a> = (Hit, &'a str);
-
-/// Bits of a table's entry: the values are numbered modulo this.
-const BITS: usize = 32;
 
 /// Which values a text is searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,20 +30,20 @@ pub enum Which {
 }
 
 /// The values of one row, made ready for looking. No `Debug`: they are clear.
+#[derive(Default)]
 pub struct OwnValues<'a> {
     values: Vec<Own<'a>>,
     /// What each value is searched for as, without white space around it: as it came, in either case, if it is ASCII, else folded. Numbered as
     /// `values`.
     needles: Vec<Cow<'a, str>>,
-    /// By byte, in either case: which values have it as their first (lower half) and as their second (upper half). Values that are not ASCII once
-    /// folded cannot stand in a text that is.
-    bytes: Box<[u64; 256]>,
+    /// With which two bytes a value begins: a bit for each [`beginning`]. Values that are not ASCII once folded cannot stand in a text that is.
+    beginnings: [u64; 16],
 }
 
-impl Default for OwnValues<'_> {
-    fn default() -> Self {
-        OwnValues { values: Vec::new(), needles: Vec::new(), bytes: Box::new([0; 256]) }
-    }
+/// A number for the first two bytes of a value, in either case: five bits of each. Others may share it.
+#[inline(always)]
+fn beginning(a: u8, b: u8) -> (usize, u32) {
+    (usize::from(a & 0x1f) / 2, u32::from(a & 1) << 5 | u32::from(b & 0x1f))
 }
 
 /// A whole-word occurrence. Shape: bytes of the text, number of the value.
@@ -59,20 +57,18 @@ impl<'a> OwnValues<'a> {
     pub fn clear(&mut self) {
         self.values.clear();
         self.needles.clear();
-        self.bytes.fill(0);
+        self.beginnings = [0; 16];
     }
 
     /// Adds a value. What has a single character, or none, is no value.
     pub fn add(&mut self, hit: Hit, value: &'a str) {
         let trimmed = trim(value);
-        let needle = if trimmed.is_ascii() { Cow::Borrowed(trimmed) } else { Cow::Owned(folded(trimmed)) };
-        if needle.is_ascii() {
+        let as_it_came = trimmed.is_ascii();
+        let needle = if as_it_came { Cow::Borrowed(trimmed) } else { Cow::Owned(folded(trimmed)) };
+        if as_it_came || needle.is_ascii() {
             let [a, b, ..] = *needle.as_bytes() else { return };
-            let bit = 1 << (self.values.len() % BITS);
-            for case in [u8::to_ascii_lowercase, u8::to_ascii_uppercase] {
-                self.bytes[usize::from(case(&a))] |= bit;
-                self.bytes[usize::from(case(&b))] |= bit << BITS;
-            }
+            let (word, bit) = beginning(a, b);
+            self.beginnings[word] |= 1 << bit;
         } else if needle.chars().nth(1).is_none() {
             return;
         }
@@ -120,7 +116,7 @@ impl<'a> OwnValues<'a> {
     #[must_use]
     pub fn mask_url(&self, url: &str, which: Which) -> Option<String> {
         if self.is_surely_clean(url.as_bytes(), which) {
-            return None;
+            return None; // what stands in a piece of it stands in the whole: whatever ends a segment or a value is a word's edge
         }
         let (address, rest) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
         let host_at = address.find("://").map_or(0, |at| at + 3);
@@ -156,27 +152,19 @@ impl<'a> OwnValues<'a> {
         Some(out)
     }
 
-    /// A quick look at the path and the campaign parameters, as they stand: what has nothing encoded reads the same in pieces, and whatever ends
-    /// a segment or a value is a word's edge here too.
+    /// A quick look at a URL as a whole: none of the values stands anywhere in it, whether `+` is a space, as in its query, or itself.
     fn is_surely_clean(&self, url: &[u8], which: Which) -> bool {
-        let address = memchr::memchr2(b'?', b'#', url).unwrap_or(url.len());
-        let scheme = memchr::memchr_iter(b':', &url[..address]).find(|at| url[*at..address].starts_with(b"://"));
-        let host_at = scheme.map_or(0, |at| at + 3);
-        let path_at = memchr::memchr2(b'/', b'\\', &url[host_at..address]).map_or(address, |at| host_at + at);
-        if !url[path_at..].is_ascii() || memchr::memchr2(b'%', b'+', &url[path_at..]).is_some() {
-            return false;
-        }
-        let mut is_clean = true;
-        self.search_ascii(&url[path_at..address], which, |_| is_clean = false);
-        let mut query = url.get(address + 1..).unwrap_or_default();
-        while is_clean && !query.is_empty() {
-            let end = memchr::memchr(b'&', query).unwrap_or(query.len());
-            if is_campaign(&query[..end]) {
-                self.search_ascii(&query[..end], which, |_| is_clean = false);
+        let holds_none = |text: &[u8]| {
+            let text = if memchr::memchr(b'%', text).is_some() { percent_decode(text).into() } else { Cow::Borrowed(text) };
+            let mut clean = text.is_ascii();
+            if clean {
+                self.search_ascii(&text, which, |_| clean = false);
             }
-            query = query.get(end + 1..).unwrap_or_default();
-        }
-        is_clean
+            clean
+        };
+        let spaced = || url.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect::<Vec<u8>>();
+        // Before the first segment of a path stands a `/`, but for those that begin with a backslash.
+        memchr::memchr(b'\\', url).is_none() && holds_none(url) && (memchr::memchr(b'+', url).is_none() || holds_none(&spaced()))
     }
 
     fn search(&self, text: &str, which: Which, found: impl FnMut(Occurrence)) {
@@ -193,30 +181,25 @@ impl<'a> OwnValues<'a> {
     }
 
     fn search_ascii(&self, text: &[u8], which: Which, mut found: impl FnMut(Occurrence)) {
-        let mut first = 0;
-        for (at, byte) in text.iter().enumerate() {
-            let values = self.bytes[usize::from(*byte)];
-            let mut candidates = first & (values >> BITS);
-            first = values & ((1 << BITS) - 1);
-            if candidates == 0 {
-                continue;
+        word_starts(text, |start| {
+            let Some([a, b]) = text.get(start..).and_then(<[u8]>::first_chunk) else { return false };
+            let (word, bit) = beginning(*a, *b);
+            if self.beginnings[word] >> bit & 1 == 1 {
+                self.search_at(text, start, which, &mut found);
             }
-            // The first byte never has a candidate: there is one before it.
-            let start = at - 1;
-            if start > 0 && text[start - 1].is_ascii_alphanumeric() {
-                continue;
-            }
-            while candidates != 0 {
-                let bit = candidates.trailing_zeros() as usize;
-                candidates &= candidates - 1;
-                for value in (bit..self.needles.len()).step_by(BITS).filter(|n| self.wanted(*n, which)) {
-                    let needle = self.needles[value].as_bytes();
-                    let end = start + needle.len();
-                    let whole = !text.get(end).is_some_and(u8::is_ascii_alphanumeric);
-                    if whole && text.get(start..end).is_some_and(|t| t.eq_ignore_ascii_case(needle)) {
-                        found(Occurrence { at: start..end, value });
-                    }
-                }
+            true
+        });
+    }
+
+    /// The values that stand at `start`, where a word begins.
+    #[cold]
+    fn search_at(&self, text: &[u8], start: usize, which: Which, found: &mut impl FnMut(Occurrence)) {
+        for value in (0..self.needles.len()).filter(|n| self.wanted(*n, which)) {
+            let needle = self.needles[value].as_bytes();
+            let end = start + needle.len();
+            let whole = !text.get(end).is_some_and(u8::is_ascii_alphanumeric);
+            if whole && text.get(start..end).is_some_and(|t| t.eq_ignore_ascii_case(needle)) {
+                found(Occurrence { at: start..end, value });
             }
         }
     }
@@ -347,6 +330,12 @@ mod tests {
     }
 
     #[test]
+    fn a_path_may_begin_with_a_backslash() {
+        let own = [(Hit::ExternalId, "\\ana")];
+        assert_eq!(of(&own).mask_url("https://a.example\\ana", Which::All).as_deref(), Some("https://a.example:id"));
+    }
+
+    #[test]
     fn a_town_in_a_path_stays() {
         let own = [(Hit::City, "Paris"), (Hit::FirstName, "Paris")];
         assert_eq!(of(&own[..1]).mask_url("/hotels/paris", Which::NotPlaces), None);
@@ -355,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn more_values_than_bits() {
+    fn many_values() {
         let names: Vec<String> = (0..100).map(|n| format!("id{n}")).collect();
         let own: Vec<Own<'_>> = names.iter().map(|n| (Hit::ExternalId, n.as_str())).collect();
         assert_eq!(of(&own).mask("id7 id99 id100 id33", Which::All).as_deref(), Some("[external_id] [external_id] id100 [external_id]"));
@@ -364,8 +353,8 @@ mod tests {
     proptest! {
         #[test]
         fn finds_what_the_slow_twin_finds(
-            text in "([a-cA-C]{0,4}|[-_ /.&=?%+äÉ]{0,2}|utm_x=|%20|%C3%A4|ﬁ|Ł|ß){0,14}",
-            values in proptest::collection::vec("[a-cA-C]{1,3}|[abäÉ-]{1,4}| ?[a-c]-[a-c] ?|ss|l", 0..40),
+            text in "([a-cA-C]{0,4}|[-_ /.&=?%+äÉ\\\\]{0,2}|utm_x=|%20|%C3%A4|ﬁ|Ł|ß){0,14}",
+            values in proptest::collection::vec("[a-cA-C]{1,3}|[abäÉ-]{1,4}|\\\\a| ?[a-c]-[a-c] ?|ss|l", 0..40),
         ) {
             let values: Vec<Own<'_>> =
                 values.iter().enumerate().map(|(i, v)| (if i % 3 == 0 { Hit::FirstName } else { Hit::ExternalId }, v.as_str())).collect();
