@@ -16,3 +16,4 @@ pub mod rejected;
 pub mod span;
 pub mod tenant;
 pub mod time;
+pub mod varint;

@@ -2,19 +2,16 @@
 //!
 //! Source: Apache Avro 1.12 specification, "Binary encoding" and "Single object encoding".
 
+use crate::model::varint;
 use crate::transform::json;
+use crate::transform::ready::Ready;
 use serde_json::Value;
 use sha2::Digest;
 
-/// Appends a long (or int): zig-zag, then base 128, low bits first.
+/// Appends a long (or int).
 #[inline]
 pub fn long(n: i64, out: &mut Vec<u8>) {
-    let mut z = ((n << 1) ^ (n >> 63)) as u64;
-    while z >= 0x80 {
-        out.push((z as u8) | 0x80);
-        z >>= 7;
-    }
-    out.push(z as u8);
+    varint::put(n, out);
 }
 
 /// Appends a string (or bytes): its length and itself.
@@ -24,32 +21,10 @@ pub fn string(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
-/// A string that is known beforehand, as it is appended. Shape: at most 31 bytes.
-pub struct Constant {
-    text: [u8; 32],
-    len: usize,
-}
-
-impl Constant {
-    /// Makes a text ready.
-    #[must_use]
-    pub const fn new(text: &str) -> Constant {
-        let (from, mut ready, mut at) = (text.as_bytes(), [0; 32], 0);
-        ready[0] = (from.len() as u8) << 1;
-        while at < from.len() {
-            ready[at + 1] = from[at];
-            at += 1;
-        }
-        Constant { text: ready, len: at + 1 }
-    }
-
-    /// Appends it: all of its room, and cut off what is too much, as a copy of a known length needs no call.
-    #[inline]
-    pub fn push(&self, out: &mut Vec<u8>) {
-        let end = out.len() + self.len;
-        out.extend_from_slice(&self.text);
-        out.truncate(end);
-    }
+/// A string that is known beforehand, as [`string`] appends it. Shape: at most 31 bytes.
+#[must_use]
+pub const fn constant(text: &str) -> Ready {
+    Ready::new(&[&[(text.len() as u8) << 1], text.as_bytes()])
 }
 
 /// Appends a string whose length is known only once `write` has run; texts of up to 63 bytes are written in place.
@@ -223,7 +198,7 @@ mod tests {
         #[test]
         fn constants(text in "\\PC{0,7}") {
             let mut out = vec![7];
-            Constant::new(&text).push(&mut out);
+            constant(&text).push(&mut out);
             prop_assert_eq!(&out[1..], oracle(r#""string""#, Value::String(text)));
         }
 

@@ -10,35 +10,32 @@ use crate::model::pseudonym::write_text;
 use crate::model::record::{HeaderName, OutputChunk, OutputRecord, RawRecord, TopicIndex};
 use crate::model::rejected::Reason;
 use crate::model::span::Span;
-use crate::transform::avro::{Constant, long, optional_boolean, optional_double, optional_long, optional_string, string, string_with};
+use crate::transform::avro::{constant, long, optional_boolean, optional_double, optional_long, optional_string, string, string_with};
 use crate::transform::batch::{Batch, Number, NumberField, Pseudonymised, Released};
 use crate::transform::enriched::Enriched;
 use crate::transform::free_text::FreeTexts;
 use crate::transform::hash::base64url16;
 use crate::transform::json::Object;
 use crate::transform::pseudonymise::Pseudonyms;
+use crate::transform::ready::Ready;
 use crate::transform::rules::{Rules, TenantRules};
 use crate::transform::schemas::Schemas;
 
-/// Names of categories. Shape: by their numbers.
-static CATEGORIES: [Constant; Category::ALL.len()] = {
-    let (mut names, mut n) = ([const { Constant::new("") }; Category::ALL.len()], 0);
-    while n < names.len() {
-        names[Category::ALL[n] as usize] = Constant::new(Category::ALL[n].as_str());
-        n += 1;
-    }
-    names
-};
+/// Names as they are appended. Shape: by their numbers.
+macro_rules! names {
+    ($all:path) => {{
+        let (mut names, mut n) = ([const { Ready::new(&[]) }; $all.len()], 0);
+        while n < names.len() {
+            names[$all[n] as usize] = constant($all[n].as_str());
+            n += 1;
+        }
+        names
+    }};
+}
 
-/// Names of the identifiers that records list. Shape: by their numbers.
-static KINDS: [Constant; IdentifierType::SUBJECTS.len()] = {
-    let (mut names, mut n) = ([const { Constant::new("") }; IdentifierType::SUBJECTS.len()], 0);
-    while n < names.len() {
-        names[IdentifierType::SUBJECTS[n] as usize] = Constant::new(IdentifierType::SUBJECTS[n].as_str());
-        n += 1;
-    }
-    names
-};
+static CATEGORIES: [Ready; Category::ALL.len()] = names!(Category::ALL);
+/// Those of the identifiers that records list.
+static KINDS: [Ready; IdentifierType::SUBJECTS.len()] = names!(IdentifierType::SUBJECTS);
 
 /// The pseudonymised columns of one chunk: all that an encoder may read.
 pub struct Encodable<'e> {

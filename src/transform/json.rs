@@ -1,6 +1,7 @@
 //! Writes JSON straight into an arena; checked against serde_json as the oracle.
 
 use crate::transform::bits;
+use crate::transform::ready::Ready;
 
 /// Appends a JSON string with its quotes: only what RFC 8259 demands is escaped.
 #[inline]
@@ -88,30 +89,21 @@ pub fn number(n: f64, out: &mut Vec<u8>) {
     }
 }
 
-/// A key that is chosen at run time, ready to be written. Shape: it needs no escapes, and has at most 28 bytes.
-pub struct Key {
-    text: [u8; 32],
-    len: usize,
-}
+/// A key that is chosen at run time, ready to be written after another member. Shape: it needs no escapes, and has at most 28 bytes.
+pub struct Key(Ready);
 
 impl Key {
     /// A key.
     #[must_use]
     pub const fn new(name: &str) -> Key {
-        let (name, mut text, mut at) = (name.as_bytes(), [0; 32], 0);
-        (text[0], text[1]) = (b',', b'"');
-        while at < name.len() {
-            text[at + 2] = name[at];
-            at += 1;
-        }
-        (text[at + 2], text[at + 3]) = (b'"', b':');
-        Key { text, len: at + 4 }
+        Key(Ready::new(&[b",\"", name.as_bytes(), b"\":"]))
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        std::str::from_utf8(&self.text[2..self.len - 2]).unwrap_or("")
+        let written = self.0.as_bytes();
+        std::str::from_utf8(&written[2..written.len() - 2]).unwrap_or("")
     }
 }
 
@@ -145,12 +137,11 @@ impl<'o> Object<'o> {
     #[inline]
     pub fn ready(&mut self, key: &Key) -> &mut Vec<u8> {
         if self.empty {
-            return self.key(key.name());
+            self.empty = false;
+            self.out.extend_from_slice(&key.0.as_bytes()[1..]);
+        } else {
+            key.0.push(self.out);
         }
-        // All of it, and cut off what is too much: a copy of a known length needs no call.
-        let start = self.out.len();
-        self.out.extend_from_slice(&key.text);
-        self.out.truncate(start + key.len);
         self.out
     }
 

@@ -28,6 +28,7 @@ pub mod minimise;
 pub mod normalise;
 pub mod own_values;
 pub mod pseudonymise;
+pub mod ready;
 pub mod route;
 pub mod rules;
 pub mod schemas;

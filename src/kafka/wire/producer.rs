@@ -3,7 +3,7 @@
 use super::cluster::{AGAIN_MAX, Cluster, Known, Who};
 use super::codec::Codec;
 use super::outbox::{Outbox, Sealed, State};
-use super::records::{Author, Entry, Packer};
+use super::records::{Author, Entry, Packer, Size};
 use super::verdict::Verdict;
 use crate::config::kafka::KafkaConfig;
 use crate::kafka::client::Fault;
@@ -28,8 +28,6 @@ const OPEN_MAX: usize = 32 << 20;
 const SEND_AT: usize = 256 << 10;
 /// Sealed and not acknowledged: beyond that, producing waits. Units: bytes.
 const HELD_MAX: usize = 32 << 20;
-/// What a record takes besides key, value and headers, at most. Units: bytes.
-const RECORD_MAX: usize = 64;
 
 /// Where a record goes.
 #[derive(Clone, Copy)]
@@ -185,18 +183,17 @@ impl WireProducer {
         now_ms: i64,
     ) -> Result<(), Fault> {
         let number = self.outbox(to);
-        let headers_size: usize = headers.clone().map(|(name, value)| name.len() + value.len() + 8).sum();
-        let size = RECORD_MAX + entry.key.len() + entry.value.map_or(0, <[u8]>::len) + headers_size;
+        let size = Size::of(entry, headers.clone());
         let Some(outbox) = self.outboxes.get_mut(number) else { return Ok(()) };
         if !outbox.is_used() && !outbox.is_added {
             self.used.push(number);
         }
-        if outbox.open.count() > 0 && outbox.open.len() + size > self.batch_size {
+        if outbox.open.count() > 0 && outbox.open.len() + size.at_most() > self.batch_size {
             self.seal(number);
         }
         let Some(outbox) = self.outboxes.get_mut(number) else { return Ok(()) };
         let before = outbox.open.len();
-        outbox.open.push(entry, headers, now_ms, &mut self.packer);
+        outbox.open.push(entry, headers, size, now_ms, &mut self.packer);
         self.open_bytes += outbox.open.len() - before;
         if self.open_bytes > OPEN_MAX {
             self.seal_all();

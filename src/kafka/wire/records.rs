@@ -1,16 +1,17 @@
 //! Records into a batch, as it is stored (message format 2): <https://kafka.apache.org/documentation/#recordbatch>.
 
 use super::codec::Codec;
+use crate::model::varint;
 
 /// Bytes before the first record.
-const HEADER: usize = 61;
+pub(super) const HEADER: usize = 61;
 /// Where the checksum stands, and where what it covers begins.
-const CRC_AT: usize = 17;
-const COVERED: usize = 21;
+pub(super) const CRC_AT: usize = 17;
+pub(super) const COVERED: usize = 21;
 /// The bit that says that the batch belongs to a transaction.
-const TRANSACTIONAL: i16 = 0x10;
+pub(super) const TRANSACTIONAL: i16 = 0x10;
 /// What `batchLength` leaves out: itself and what stands before it.
-const NOT_COUNTED: usize = 12;
+pub(super) const NOT_COUNTED: usize = 12;
 
 /// A record's parts, lent. Shape: an empty key is none; `None` is a null value.
 pub(in crate::kafka) struct Entry<'r> {
@@ -18,6 +19,33 @@ pub(in crate::kafka) struct Entry<'r> {
     pub(in crate::kafka) key: &'r [u8],
     /// The value.
     pub(in crate::kafka) value: Option<&'r [u8]>,
+}
+
+/// How much a record is.
+#[derive(Clone, Copy)]
+pub(super) struct Size {
+    headers: i64,
+    /// All but its length and what says where it stands in its batch. Units: bytes.
+    bytes: usize,
+}
+
+impl Size {
+    pub(super) fn of<'h>(entry: &Entry<'_>, headers: impl Iterator<Item = (&'h str, &'h [u8])>) -> Self {
+        let key = if entry.key.is_empty() { varint::len(-1) } else { sized(entry.key.len()) };
+        let value = entry.value.map_or(varint::len(-1), |value| sized(value.len()));
+        let mut size = Size { headers: 0, bytes: 1 + key + value };
+        for (name, value) in headers {
+            size.headers += 1;
+            size.bytes += sized(name.len()) + sized(value.len());
+        }
+        size.bytes += varint::len(size.headers);
+        size
+    }
+
+    /// Wherever it stands. Units: bytes.
+    pub(super) fn at_most(self) -> usize {
+        self.bytes + 3 * varint::BYTES_MAX
+    }
 }
 
 /// Who writes a batch, and which one it is.
@@ -68,11 +96,12 @@ impl Open {
         self.size
     }
 
-    /// Adds one record. Units: `now_ms` in ms since the epoch.
+    /// Adds one record. Shape: `size` is its own. Units: `now_ms` in ms since the epoch.
     pub(super) fn push<'h>(
         &mut self,
         entry: &Entry<'_>,
-        headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone,
+        headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+        size: Size,
         now_ms: i64,
         packer: &mut Packer,
     ) {
@@ -81,28 +110,16 @@ impl Open {
         }
         self.last_ms = self.last_ms.max(now_ms);
         let (since, delta) = (now_ms - self.first_ms, i64::from(self.count));
-        let (mut count, mut size) = (0, 0);
-        for (name, value) in headers.clone() {
-            count += 1;
-            size += sized(name.len()) + sized(value.len());
-        }
-        let size = size
-            + 1
-            + varint_len(since)
-            + varint_len(delta)
-            + if entry.key.is_empty() { varint_len(-1) } else { sized(entry.key.len()) }
-            + entry.value.map_or(varint_len(-1), |value| sized(value.len()))
-            + varint_len(count);
         let out = &mut self.records;
         let before = out.len();
-        out.reserve(size + MOST);
-        put_varint(out, size as i64);
+        out.reserve(size.at_most());
+        varint::put((size.bytes + varint::len(since) + varint::len(delta)) as i64, out);
         out.push(0);
-        put_varint(out, since);
-        put_varint(out, delta);
+        varint::put(since, out);
+        varint::put(delta, out);
         put_bytes(out, (!entry.key.is_empty()).then_some(entry.key));
         put_bytes(out, entry.value);
-        put_varint(out, count);
+        varint::put(size.headers, out);
         for (name, value) in headers {
             put_bytes(out, Some(name.as_bytes()));
             put_bytes(out, Some(value));
@@ -173,39 +190,18 @@ impl Open {
     }
 }
 
-/// Bytes of the longest number.
-const MOST: usize = 10;
-
-fn zigzag(n: i64) -> u64 {
-    ((n << 1) ^ (n >> 63)) as u64
-}
-
-fn varint_len(n: i64) -> usize {
-    let bits = 64 - (zigzag(n) | 1).leading_zeros() as usize;
-    bits.div_ceil(7)
-}
-
 /// Bytes of something with its length before it.
 fn sized(length: usize) -> usize {
-    varint_len(length as i64) + length
-}
-
-fn put_varint(out: &mut Vec<u8>, n: i64) {
-    let mut rest = zigzag(n);
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
+    varint::len(length as i64) + length
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         Some(bytes) => {
-            put_varint(out, bytes.len() as i64);
+            varint::put(bytes.len() as i64, out);
             out.extend_from_slice(bytes);
         }
-        None => put_varint(out, -1),
+        None => varint::put(-1, out),
     }
 }
 
@@ -241,8 +237,10 @@ mod tests {
                 headers.sort();
                 headers.dedup_by(|a, b| a.0 == b.0);
                 let entry = Entry { key, value: value.as_deref() };
-                open.push(&entry, headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())), 1_790_000_000_000 + at_ms, &mut packer);
-                packed.push(&entry, headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())), 1_790_000_000_000 + at_ms, &mut lz4);
+                let lent = headers.iter().map(|(n, v)| (n.as_str(), v.as_slice()));
+                let size = Size::of(&entry, lent.clone());
+                open.push(&entry, lent.clone(), size, 1_790_000_000_000 + at_ms, &mut packer);
+                packed.push(&entry, lent, size, 1_790_000_000_000 + at_ms, &mut lz4);
                 written.push((key.clone(), value.clone(), headers));
             }
             let batch = open.seal(Author { id: 77, epoch: 3, sequence }, &mut packer);
@@ -268,15 +266,6 @@ mod tests {
                     record.headers.iter().map(|(n, v)| (n.to_string(), v.as_deref().unwrap_or_default().to_vec())).collect();
                 prop_assert_eq!(&read, headers);
             }
-        }
-    }
-
-    #[test]
-    fn lengths_are_those_of_what_is_written() {
-        for n in [0, 1, -1, 63, 64, -64, -65, 8191, 8192, 1 << 20, i64::from(i32::MAX), i64::MAX, i64::MIN] {
-            let mut out = Vec::new();
-            put_varint(&mut out, n);
-            assert_eq!(out.len(), varint_len(n), "{n}");
         }
     }
 }

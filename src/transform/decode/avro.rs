@@ -11,6 +11,7 @@ use super::take::To;
 use super::{EventTime, MAX_DEPTH, MAX_ITEMS, MAX_LIST, RowReader, number_from_text};
 use crate::model::field::Field;
 use crate::model::rejected::Reason;
+use crate::model::varint;
 use crate::transform::batch::{Number, NumberField};
 use crate::transform::schemas::Schemas;
 use program::{Node, Target};
@@ -398,22 +399,10 @@ impl<'p, 'a> Interpreter<'p, '_, '_, '_, 'a> {
         simdutf8::basic::from_utf8(self.take(len)?).map_err(|_| Torn)
     }
 
-    /// A long (or int): base 128, low bits first, then zig-zag. Errors: more than ten bytes, or more than 64 bits.
+    /// A long (or int). Errors: more than ten bytes, or more than 64 bits.
     #[inline]
     fn long(&mut self) -> Read<i64> {
-        let mut z = 0u64;
-        for (i, b) in self.rest.iter().take(10).enumerate() {
-            let bits = u64::from(b & 0x7f);
-            if i == 9 && bits > 1 {
-                return Err(Torn);
-            }
-            z |= bits << (7 * i);
-            if b & 0x80 == 0 {
-                self.rest = &self.rest[i + 1..];
-                return Ok((z >> 1) as i64 ^ -((z & 1) as i64));
-            }
-        }
-        Err(Torn)
+        varint::take(&mut self.rest).ok_or(Torn)
     }
 }
 
