@@ -6,7 +6,8 @@
 
 use crossbeam_channel::{Sender, bounded};
 use lethe::config::kafka::KafkaConfig;
-use lethe::kafka::consumer::{Generation, Place, Polled, RawConsumer};
+use lethe::kafka::consumer::{Generation, Place, RawConsumer};
+use lethe::kafka::fetcher::{Fetcher, Most};
 use lethe::kafka::transaction::{NextOffset, TransactionalProducer};
 use lethe::model::record::{HeaderName, OutputChunk, OutputRecord, RawRecords, TopicIndex};
 use lethe::model::span::Span;
@@ -45,11 +46,13 @@ fn main() {
     let env = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: this bench needs a broker with W1's topics"));
     let config = KafkaConfig { bootstrap_servers: env("BOOTSTRAP"), ..KafkaConfig::default() };
     let group = env("GROUP");
-    let consumer = Arc::new(RawConsumer::connect(&config, &group, &["w1.raw".to_owned()], Arc::new(Generation::default())).unwrap());
+    let (topics, generation) = (["w1.raw".to_owned()], Arc::new(Generation::default()));
+    let consumer = Arc::new(RawConsumer::join(&config, &group, &topics, Arc::clone(&generation)).unwrap());
+    let fetcher = Fetcher::start(&config, &topics).unwrap();
     let mut producer = TransactionalProducer::connect(&config, &group).unwrap();
     let (to, from) = bounded(16);
     let reader = Arc::clone(&consumer);
-    std::thread::spawn(move || read(&reader, &to));
+    std::thread::spawn(move || read(&reader, &generation, fetcher, &to));
     loop {
         let (transaction, began) = (producer.begin().unwrap(), Instant::now());
         let (mut rows, mut next) = (0, BTreeMap::new());
@@ -71,15 +74,20 @@ fn main() {
     }
 }
 
-fn read(consumer: &RawConsumer, to: &Sender<Piece>) {
-    let (mut records, mut next, mut first) = (RawRecords::default(), BTreeMap::new(), Instant::now());
+fn read(consumer: &RawConsumer, generation: &Generation, mut fetcher: Fetcher, to: &Sender<Piece>) {
+    let (mut records, mut next, mut first, mut seen) = (RawRecords::default(), BTreeMap::new(), Instant::now(), 0);
+    let most = Most { rows: PIECE_ROWS, bytes: usize::MAX >> 1 };
     loop {
-        let polled = consumer.poll(Duration::from_millis(50), || 0, &mut records, &mut next).unwrap();
-        if records.rows.len() <= 1 {
+        consumer.attend().unwrap();
+        if std::mem::replace(&mut seen, generation.current()) != generation.current() {
+            fetcher.assign(&consumer.assignment().unwrap().into_iter().map(|place| (place, None)).collect());
+        }
+        let before = records.rows.len();
+        fetcher.read(Duration::from_millis(50), Most { rows: PIECE_ROWS - before, ..most }, || 0, &mut records, &mut next).unwrap();
+        if before == 0 {
             first = Instant::now();
         }
-        let is_idle = !matches!(polled, Polled::Record);
-        if records.rows.len() >= PIECE_ROWS || (is_idle && !records.rows.is_empty() && first.elapsed() > Duration::from_millis(100)) {
+        if records.rows.len() >= PIECE_ROWS || (!records.rows.is_empty() && first.elapsed() > Duration::from_millis(100)) {
             let rows = records.rows.len();
             let chunk = lend(std::mem::take(&mut records));
             if to.send(Piece { chunk, rows, next: std::mem::take(&mut next) }).is_err() {

@@ -1,15 +1,14 @@
-//! Reads raw topics in a consumer group. A rebalance is seen as a change of generation: what was read under an older one must not be committed.
+//! Members of consumer groups. A rebalance is seen as a change of generation: what was read under an older one must not be committed.
 
 use super::client::{self, Fault, REQUEST_TIMEOUT, Revival};
 use super::directives::Mark;
 use super::native;
 use crate::config::kafka::KafkaConfig;
 use crate::model::header;
-use crate::model::record::RawRecords;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
-use rdkafka::error::KafkaError;
-use rdkafka::message::{Headers, Message, Timestamp};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +17,9 @@ use std::time::Duration;
 
 /// Key of the roll record, which only makes a segment roll.
 pub const ROLL_KEY: &[u8] = b"~roll";
+
+/// How many events a member takes in at once, at most.
+const EVENTS_MAX: usize = 64;
 
 /// What a consumer and its committer agree on.
 #[derive(Default)]
@@ -56,6 +58,8 @@ impl Generation {
 
 struct Group {
     generation: Arc<Generation>,
+    /// Whether somebody else reads what is assigned.
+    is_member_only: bool,
     /// Partitions that came with the last assignments and have not been looked at: topic and partition.
     fresh: Mutex<HashSet<(String, i32)>>,
 }
@@ -80,7 +84,11 @@ impl ConsumerContext for Group {
         }
     }
 
-    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let (true, Rebalance::Assign(list)) = (self.is_member_only, rebalance) {
+            // Fails for partitions that are not assigned: then nothing is fetched either.
+            let _ = consumer.pause(list);
+        }
         let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
         let places = |list: &TopicPartitionList| -> Vec<(String, i32)> {
             list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect()
@@ -98,6 +106,9 @@ impl ConsumerContext for Group {
 
 /// A partition of a source. Shape: source index in the rules, partition.
 pub type Place = (u16, i32);
+
+/// Committed offsets, each with what was committed along with it.
+pub type Committed<T> = HashMap<Place, (i64, T)>;
 
 /// Every partition of some of a consumer's sources. Shape: `sources` by their index and topic, `there` by topic: its number of partitions; a topic
 /// that is not there has none.
@@ -150,30 +161,38 @@ pub struct RawConsumer {
     revival: Revival,
 }
 
-/// What a poll gave.
-pub enum Polled {
-    /// A record was added.
-    Record,
-    /// Nothing to add came: a roll record, the end of a partition.
-    Passed,
-    /// Nothing came in time.
-    Nothing,
-}
-
 impl RawConsumer {
     /// Connects and subscribes to `sources`. Errors: settings that librdkafka refuses.
     pub fn connect(config: &KafkaConfig, group: &str, sources: &[String], generation: Arc<Generation>) -> Result<Self, Fault> {
-        let consumer = Self::observe(config, group, sources, generation)?;
-        let names: Vec<&str> = sources.iter().map(String::as_str).collect();
-        consumer.consumer.subscribe(&names).map_err(|e| Fault::of_request("subscribe", &e))?;
-        Ok(consumer)
+        Self::create(config, group, sources, generation, false)?.subscribe()
+    }
+
+    /// As [`RawConsumer::connect`], to be a member and nothing else: what is assigned is read by a [`Fetcher`](super::fetcher::Fetcher).
+    pub fn join(config: &KafkaConfig, group: &str, sources: &[String], generation: Arc<Generation>) -> Result<Self, Fault> {
+        Self::create(config, group, sources, generation, true)?.subscribe()
+    }
+
+    fn subscribe(self) -> Result<Self, Fault> {
+        let names: Vec<&str> = self.sources.iter().map(String::as_str).collect();
+        self.consumer.subscribe(&names).map_err(|e| Fault::of_request("subscribe", &e))?;
+        Ok(self)
     }
 
     /// Connects without joining the group: to look at its commits. Errors: settings that librdkafka refuses.
     pub fn observe(config: &KafkaConfig, group: &str, sources: &[String], generation: Arc<Generation>) -> Result<Self, Fault> {
+        Self::create(config, group, sources, generation, false)
+    }
+
+    fn create(
+        config: &KafkaConfig,
+        group: &str,
+        sources: &[String],
+        generation: Arc<Generation>,
+        is_member_only: bool,
+    ) -> Result<Self, Fault> {
         let settings = client::consumer(config, group)?;
         let consumer: BaseConsumer<Group> = settings
-            .create_with_context(Group { generation, fresh: Mutex::default() })
+            .create_with_context(Group { generation, is_member_only, fresh: Mutex::default() })
             .map_err(|e| Fault::of_request("create consumer", &e))?;
         let index = sources.iter().enumerate().map(|(i, name)| (name.clone(), i as u16)).collect();
         let revival = Revival::new(config);
@@ -187,38 +206,23 @@ impl RawConsumer {
         RawConsumer { patience, ..self }
     }
 
-    /// Takes one record, waiting for at most `wait`. `next` learns where each partition goes on. Units: `now_ms` stands in for a receipt
-    /// that the broker does not tell. Errors: see [`Fault`].
-    pub fn poll(
-        &self,
-        wait: Duration,
-        now_ms: impl Fn() -> i64,
-        records: &mut RawRecords,
-        next: &mut BTreeMap<Place, i64>,
-    ) -> Result<Polled, Fault> {
-        let message = match self.consumer.poll(wait) {
-            None => {
-                self.revival.look(self.consumer.client());
-                return Ok(Polled::Nothing);
+    /// Does what a member must do every now and then: tells the group that it lives, and takes in what was assigned. Errors: see [`Fault`].
+    pub fn attend(&self) -> Result<(), Fault> {
+        for _ in 0..EVENTS_MAX {
+            match self.consumer.poll(Duration::ZERO).map(|event| event.map(drop)) {
+                None => {
+                    self.revival.look(self.consumer.client());
+                    break;
+                }
+                // One that was under way before its partition was paused: it is read elsewhere.
+                Some(Ok(()) | Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(e)) => match self.consume_fault(&e) {
+                    Fault::Retry(text) => client::log_again("the group is attended to again", &text),
+                    fault => return Err(fault),
+                },
             }
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(Polled::Passed),
-            Some(Err(e)) => return Err(self.consume_fault(&e)),
-            Some(Ok(message)) => message,
-        };
-        let topic = message.topic();
-        // Records come in runs of one partition.
-        let newest = records.rows.last().map(|row| row.source).filter(|source| self.source(*source) == topic);
-        let Some(source) = newest.or_else(|| self.index.get(topic).copied()) else { return Ok(Polled::Passed) };
-        next.insert((source, message.partition()), message.offset() + 1);
-        if message.payload().is_none() && message.key() == Some(ROLL_KEY) {
-            return Ok(Polled::Passed);
         }
-        let received_at_ms = match message.timestamp() {
-            Timestamp::LogAppendTime(ms) | Timestamp::CreateTime(ms) if ms >= 0 => ms,
-            _ => now_ms(),
-        };
-        records.push(source, message.partition(), message.offset(), received_at_ms, message.payload().unwrap_or_default());
-        Ok(Polled::Record)
+        Ok(())
     }
 
     /// Takes one record, waiting for at most `wait`, and lends it to `take`. Returns whether one came. Errors: see [`Fault`].
@@ -286,23 +290,39 @@ impl RawConsumer {
     }
 
     /// Committed offsets and their marks; read as stable offsets. Shape: places without a commit are left out. Errors: the brokers do not answer.
-    pub fn committed(&self, places: &[Place]) -> Result<HashMap<Place, (i64, Option<Mark>)>, Fault> {
+    pub fn committed(&self, places: &[Place]) -> Result<Committed<Option<Mark>>, Fault> {
         let texts = self.committed_texts(places)?;
         Ok(texts.into_iter().map(|(place, (offset, text))| (place, (offset, Mark::read(&text)))).collect())
     }
 
+    /// The same, and of which of these places this user may not know: nothing may be taken to be committed there.
+    pub fn committed_and_refused(&self, places: &[Place]) -> Result<(Committed<Option<Mark>>, HashSet<Place>), Fault> {
+        let (texts, refused) = self.ask_committed(places)?;
+        Ok((texts.into_iter().map(|(place, (offset, text))| (place, (offset, Mark::read(&text)))).collect(), refused))
+    }
+
     /// Committed offsets and their metadata. Shape and errors: as [`RawConsumer::committed`].
-    pub fn committed_texts(&self, places: &[Place]) -> Result<HashMap<Place, (i64, String)>, Fault> {
+    pub fn committed_texts(&self, places: &[Place]) -> Result<Committed<String>, Fault> {
+        self.ask_committed(places).map(|(committed, _)| committed)
+    }
+
+    fn ask_committed(&self, places: &[Place]) -> Result<(Committed<String>, HashSet<Place>), Fault> {
         let list = self
             .consumer
             .committed_offsets(self.list(places), self.patience)
             .map_err(|e| self.revival.retry(self.consumer.client(), "committed offsets", &e))?;
-        let elements = list.elements();
-        let found = elements.iter().filter_map(|e| {
-            let place = (*self.index.get(e.topic())?, e.partition());
-            Some((place, (e.offset().to_raw().filter(|o| *o >= 0)?, e.metadata().to_owned())))
-        });
-        Ok(found.collect())
+        let (mut found, mut refused) = (HashMap::new(), HashSet::new());
+        for e in list.elements() {
+            let Some(source) = self.index.get(e.topic()) else { continue };
+            let place = (*source, e.partition());
+            match e.error() {
+                Ok(()) => found.extend(e.offset().to_raw().filter(|o| *o >= 0).map(|offset| (place, (offset, e.metadata().to_owned())))),
+                Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) => drop(refused.insert(place)),
+                // No answer about one place is none about all: it must not pass for one where nothing is committed.
+                Err(error) => return Err(Fault::Retry(format!("committed offsets of {} partition {}: {error}", e.topic(), e.partition()))),
+            }
+        }
+        Ok((found, refused))
     }
 
     /// Whether this user may use the group, asked by one that observes: to the request for offsets a refusal looks like silence, so the client

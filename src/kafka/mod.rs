@@ -1,9 +1,11 @@
-//! The only room that talks to Kafka: by librdkafka to read and to administer, by itself to write transactions.
+//! The only room that talks to Kafka: by librdkafka to belong to groups, to look around and to administer; by itself to read raw topics and to write
+//! transactions.
 
 pub mod client;
 pub mod consumer;
 pub mod directives;
 pub mod ends;
+pub mod fetcher;
 pub mod mock;
 mod native;
 pub mod peek;

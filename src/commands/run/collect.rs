@@ -5,7 +5,9 @@ use super::schemas::Waits;
 use super::{Job, mark};
 use crate::faults::{self, Planted};
 use crate::kafka::client::{self, Fault};
-use crate::kafka::consumer::{Generation, Membership, Place, Polled, RawConsumer};
+use crate::kafka::consumer::{Generation, Membership, Place, RawConsumer};
+use crate::kafka::directives::Mark;
+use crate::kafka::fetcher::{Fetcher, Most};
 use crate::model::record::RawRecords;
 use crate::ops::clock;
 use crate::transform::group_by_tenant;
@@ -18,10 +20,12 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(50);
 /// How often idle partitions are looked at.
 const IDLE_LOOK: Duration = Duration::from_millis(500);
-/// How often a stream of records is interrupted by a look at the clock. Units: records.
-const CLOCK_EVERY: usize = 64;
+/// How often the group hears of this member.
+const ATTEND_EVERY: Duration = Duration::from_millis(20);
 /// How long the brokers may take to answer before they are asked again. A worker that is to stop waits for it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a coordinator may take to learn of a right that a broker knows of already.
+const ASK_RIGHTS_AGAIN: Duration = Duration::from_secs(5);
 /// Pause before the brokers are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// Directives that arrive within so long are taken in together: each time everything prepared is void, and work must go on between them.
@@ -31,6 +35,7 @@ const DIRECTIVES_EVERY: Duration = Duration::from_millis(300);
 pub(super) struct Collector {
     job: Arc<Job>,
     consumer: Arc<RawConsumer>,
+    fetcher: Fetcher,
     generation: Arc<Generation>,
     to: Sender<Collected>,
     /// Records that were transformed, for their memory.
@@ -42,7 +47,9 @@ pub(super) struct Collector {
     mark: i64,
     member: Option<Arc<Membership>>,
     owned: HashSet<Place>,
-    /// What the client was told to pause. It remembers a pause beyond a revocation, so this does too.
+    /// What is assigned besides, and may not be read.
+    left_out: HashSet<Place>,
+    /// What the fetcher was told not to read.
     standing: HashSet<Place>,
     sent: BTreeMap<Place, i64>,
     /// Of the piece that is being read.
@@ -53,9 +60,7 @@ pub(super) struct Collector {
     ahead: (usize, usize),
     /// When the batch's first row was read.
     first_at: Option<Instant>,
-    /// Whether the last poll gave a record: then the clock is read only every [`CLOCK_EVERY`] records.
-    flowing: bool,
-    wait: Duration,
+    last_attended: Option<Instant>,
     last_idle_look: Instant,
     limits: HashMap<u16, Limit>,
     /// Partitions that stand still before a row whose schema is not known yet.
@@ -99,6 +104,7 @@ impl Collector {
     pub(super) fn new(
         job: Arc<Job>,
         consumer: Arc<RawConsumer>,
+        fetcher: Fetcher,
         generation: Arc<Generation>,
         to: Sender<Collected>,
         spent: Receiver<RawRecords>,
@@ -107,6 +113,7 @@ impl Collector {
         Collector {
             job,
             consumer,
+            fetcher,
             generation,
             to,
             spent,
@@ -116,6 +123,7 @@ impl Collector {
             mark: 0,
             member: None,
             owned: HashSet::new(),
+            left_out: HashSet::new(),
             standing: HashSet::new(),
             sent: BTreeMap::new(),
             records: RawRecords::default(),
@@ -123,8 +131,7 @@ impl Collector {
             next: BTreeMap::new(),
             ahead: (0, 0),
             first_at: None,
-            flowing: false,
-            wait: POLL,
+            last_attended: None,
             last_idle_look: Instant::now(),
             limits: HashMap::new(),
             held: HashMap::new(),
@@ -149,7 +156,6 @@ impl Collector {
     /// A rebalance, an abort or a directive: everything not committed is read again under what is in force now.
     fn start_generation(&mut self) -> Result<(), Fault> {
         self.seen = self.generation.current();
-        let read_along: HashSet<Place> = self.next.keys().copied().collect();
         self.records.clear();
         self.next.clear();
         self.sent.clear();
@@ -161,31 +167,53 @@ impl Collector {
         self.seen_directives = job.follower.version();
         self.mark = job.follower.next_offset();
         self.began = Instant::now();
-        let fresh = self.consumer.take_fresh();
         self.owned = self.consumer.assignment()?.into_iter().collect();
         self.member = self.consumer.membership().map(Arc::new);
-        // Fresh partitions stand at what is committed, unless something was read of them along with the assignment.
-        let back: Vec<Place> = self.owned.iter().filter(|p| !fresh.contains(p) || read_along.contains(p)).copied().collect();
-        if !back.is_empty() {
-            let consumer = Arc::clone(&self.consumer);
-            again(&job, || consumer.rewind(&back))?;
+        let (consumer, owned) = (Arc::clone(&self.consumer), self.owned.iter().copied().collect::<Vec<Place>>());
+        let (mut committed, mut refused) = (HashMap::new(), HashSet::new());
+        if !owned.is_empty() {
+            again(&job, || {
+                (committed, refused) = consumer.committed_and_refused(&owned)?;
+                Ok(())
+            })?;
         }
         if job.stopping() {
             return Ok(()); // before the brokers are asked for more
         }
-        if faults::planted(Planted::ReadAgain) {
-            let places: Vec<Place> = fresh.iter().copied().collect();
-            self.consumer
-                .seek(self.consumer.committed(&places)?.into_iter().map(|(place, (offset, _))| (place, Some((offset - 20).max(0)))))?;
-        }
+        let again_from = |offset: i64| if faults::planted(Planted::ReadAgain) { (offset - 20).max(0) } else { offset };
+        self.leave_out(refused)?;
+        let begin = self.owned.iter().map(|place| (*place, committed.get(place).map(|(offset, _)| again_from(*offset))));
+        self.fetcher.assign(&begin.collect());
+        self.standing.clear();
         self.read_limits();
         self.held.retain(|place, _| self.owned.contains(place));
-        self.stand_or_go()?;
-        self.commit_positions()?;
+        self.stand_or_go();
+        self.commit_positions(&committed)?;
         if self.seen > 0 {
             // The group has said what is ours, be it nothing.
             job.health.set_ready(true);
         }
+        Ok(())
+    }
+
+    /// Leaves places alone of which this user may not know where they go on, until it may. Errors: the only tenant's.
+    fn leave_out(&mut self, refused: HashSet<Place>) -> Result<(), Fault> {
+        self.owned.retain(|place| !refused.contains(place));
+        if let Some(place) = refused.iter().next() {
+            let text = format!("this user may not read {}: grant it READ on it", self.consumer.source(place.0));
+            self.refused(text)?;
+        }
+        self.left_out = refused;
+        Ok(())
+    }
+
+    /// Of one tenant among others only the others go on; a tenant alone must hear of it.
+    fn refused(&self, text: String) -> Result<(), Fault> {
+        if self.job.rules.tenants.len() == 1 {
+            return Err(Fault::Topic(text));
+        }
+        tracing::error!(cause = %text, "a raw topic cannot be read; the other tenants go on");
+        self.job.tenants.read_was_refused();
         Ok(())
     }
 
@@ -204,7 +232,7 @@ impl Collector {
     }
 
     /// Pauses and resumes partitions until what stands is what should stand.
-    fn stand_or_go(&mut self) -> Result<(), Fault> {
+    fn stand_or_go(&mut self) {
         let job = &self.job;
         let stands = |source: u16| {
             let tenant = job.rules.sources[usize::from(source)].tenant;
@@ -221,22 +249,14 @@ impl Collector {
         };
         let wanted: HashSet<Place> = self.owned.iter().filter(|place| stands(place.0) || self.held.contains_key(place)).copied().collect();
         let pause: Vec<Place> = wanted.difference(&self.standing).copied().collect();
-        let resume: Vec<Place> = self.standing.difference(&wanted).filter(|p| self.owned.contains(p)).copied().collect();
-        if !pause.is_empty() {
-            self.consumer.pause(&pause)?;
-            self.standing.extend(pause);
-        }
-        if !resume.is_empty() {
-            self.consumer.resume(&resume)?;
-            resume.iter().for_each(|place| {
-                self.standing.remove(place);
-            });
-        }
-        Ok(())
+        let resume: Vec<Place> = self.standing.difference(&wanted).copied().collect();
+        self.fetcher.stand(&pause, true);
+        self.fetcher.stand(&resume, false);
+        self.standing = wanted;
     }
 
     /// Commits where every assigned partition stands, so that its mark says which directives were in force.
-    fn commit_positions(&mut self) -> Result<(), Fault> {
+    fn commit_positions(&mut self, committed: &HashMap<Place, (i64, Option<Mark>)>) -> Result<(), Fault> {
         // Who may not read a topic may not commit an offset of it either: its refusal would void everybody's work, again and again.
         let may = |place: &&Place| !self.job.tenants.is_unreadable(self.job.rules.sources[usize::from(place.0)].tenant);
         let owned: Vec<Place> = self.owned.iter().filter(may).copied().collect();
@@ -244,9 +264,8 @@ impl Collector {
             return Ok(());
         }
         let (job, consumer) = (Arc::clone(&self.job), Arc::clone(&self.consumer));
-        let (mut committed, mut first) = (HashMap::new(), HashMap::new());
+        let mut first = HashMap::new();
         again(&job, || {
-            committed = consumer.committed(&owned)?;
             for place in owned.iter().filter(|p| !committed.contains_key(p)) {
                 first.insert(*place, consumer.watermarks(*place)?.0);
             }
@@ -279,61 +298,74 @@ impl Collector {
 
     fn collect(&mut self) -> Result<(), Fault> {
         if self.first_at.is_none() && self.last_idle_look.elapsed() >= IDLE_LOOK {
-            self.look_around()?;
+            self.look_around();
         }
         let (batch_events, batch_bytes, batch_wait) = {
             let run = &self.job.config.run;
             (run.batch_events, run.batch_bytes, run.batch_wait)
         };
-        if self.is_time_to_look() {
-            self.wait = self.first_at.map_or(POLL, |first| batch_wait.saturating_sub(first.elapsed()).min(POLL));
+        if self.last_attended.is_none_or(|at| at.elapsed() >= ATTEND_EVERY) {
+            self.last_attended = Some(Instant::now());
+            match self.consumer.attend() {
+                Err(Fault::Topic(text)) => self.refused(text)?,
+                done => done?,
+            }
         }
-        let polled = match self.consumer.poll(self.wait, clock::now_ms, &mut self.records, &mut self.next) {
-            Ok(polled) => polled,
-            Err(Fault::Retry(text)) => {
-                client::log_again("reading goes on", &text);
-                Polled::Nothing
-            }
-            // Of one tenant among others only the others go on; a tenant alone must hear of it.
-            Err(Fault::Topic(text)) if self.job.rules.tenants.len() > 1 => {
-                tracing::error!(cause = %text, "a raw topic cannot be read; the other tenants go on");
-                self.job.tenants.read_was_refused();
-                Polled::Nothing
-            }
-            Err(fault) => return Err(fault),
-        };
         if self.generation.current() != self.seen {
             return Ok(());
         }
-        self.flowing = matches!(polled, Polled::Record);
-        if self.flowing {
+        let wait = self.first_at.map_or(POLL, |first| batch_wait.saturating_sub(first.elapsed()).min(POLL));
+        let (rows, bytes) = (self.records.rows.len(), self.records.bytes.len());
+        // As many as fill the piece or the batch, and no more than the tenant may have who is allowed the fewest.
+        let allowed = self.limits.values().filter(|limit| !limit.waits).map(|limit| limit.left as usize).min();
+        let most = Most {
+            rows: self
+                .piece_rows
+                .min(batch_events.saturating_sub(self.ahead.0))
+                .saturating_sub(rows)
+                .min(allowed.unwrap_or(usize::MAX))
+                .max(1),
+            bytes: (self.piece_rows * ROW_BYTES).min(batch_bytes.saturating_sub(self.ahead.1)).saturating_sub(bytes).max(1),
+        };
+        match self.fetcher.read(wait, most, clock::now_ms, &mut self.records, &mut self.next) {
+            Ok(()) => {}
+            Err(Fault::Retry(text)) => client::log_again("reading goes on", &text),
+            Err(Fault::Topic(text)) => self.refused(text)?,
+            Err(fault) => return Err(fault),
+        }
+        if self.generation.current() != self.seen {
+            return Ok(());
+        }
+        if self.records.rows.len() > rows {
             self.first_at.get_or_insert_with(Instant::now);
-            self.count_against_limit()?;
+            self.count_against_limits(rows);
         }
         let (rows, bytes) = (self.records.rows.len(), self.records.bytes.len());
         let full = self.ahead.0 + rows >= batch_events || self.ahead.1 + bytes >= batch_bytes;
-        let ripe = self.is_time_to_look() && self.first_at.is_some_and(|first| first.elapsed() >= batch_wait);
+        let ripe = self.first_at.is_some_and(|first| first.elapsed() >= batch_wait);
         if full || ripe || rows >= self.piece_rows || bytes >= self.piece_rows * ROW_BYTES {
-            self.send_piece(full || ripe)?;
+            self.send_piece(full || ripe);
         }
         Ok(())
     }
 
-    fn is_time_to_look(&self) -> bool {
-        !self.flowing || self.records.rows.len().is_multiple_of(CLOCK_EVERY)
-    }
-
-    fn count_against_limit(&mut self) -> Result<(), Fault> {
-        let Some(row) = self.records.rows.last().filter(|_| !self.limits.is_empty()) else { return Ok(()) };
-        let tenant = self.job.rules.sources[usize::from(row.source)].tenant;
-        if self.limits.get_mut(&tenant).is_some_and(Limit::take) {
-            self.stand_or_go()?;
+    /// Counts the rows from `first` on.
+    fn count_against_limits(&mut self, first: usize) {
+        if self.limits.is_empty() {
+            return;
         }
-        Ok(())
+        let mut is_over = false;
+        for row in self.records.rows.get(first..).unwrap_or_default() {
+            let tenant = self.job.rules.sources[usize::from(row.source)].tenant;
+            is_over |= self.limits.get_mut(&tenant).is_some_and(Limit::take);
+        }
+        if is_over {
+            self.stand_or_go();
+        }
     }
 
     /// Sends what was read. `is_last`: the batch ends with it, be it empty.
-    fn send_piece(&mut self, is_last: bool) -> Result<(), Fault> {
+    fn send_piece(&mut self, is_last: bool) {
         let mut next_records = self.spent.try_recv().unwrap_or_default();
         next_records.clear();
         let mut records = std::mem::replace(&mut self.records, next_records);
@@ -344,7 +376,7 @@ impl Collector {
         } else {
             self.ahead = (self.ahead.0 + records.rows.len(), self.ahead.1 + records.bytes.len());
         }
-        self.hold_back(&mut records, &mut next)?;
+        self.hold_back(&mut records, &mut next);
         if self.job.rules.tenants.len() > 1 {
             group_by_tenant(&mut records, &self.job.rules);
         }
@@ -354,11 +386,10 @@ impl Collector {
             self.records.rows.reserve(records.rows.len());
         }
         self.send(records, next, is_last);
-        Ok(())
     }
 
     /// Ends each partition's part of a batch before the first row whose schema is not known yet: it waits there.
-    fn hold_back(&mut self, records: &mut RawRecords, next: &mut BTreeMap<Place, i64>) -> Result<(), Fault> {
+    fn hold_back(&mut self, records: &mut RawRecords, next: &mut BTreeMap<Place, i64>) {
         if !self.held.is_empty() {
             // Nothing should come of what stands still. If it did, it must not be taken for the end of the wait.
             records.rows.retain(|r| !self.held.contains_key(&(r.source, r.partition)));
@@ -366,14 +397,14 @@ impl Collector {
         }
         let waiting = self.job.schemas.waiting(records);
         if waiting.is_empty() {
-            return Ok(());
+            return;
         }
         records.rows.retain(|r| waiting.get(&(r.source, r.partition)).is_none_or(|(offset, _)| r.offset < *offset));
         for (place, (offset, waits)) in waiting {
             next.insert(place, offset);
             self.held.insert(place, waits);
         }
-        self.stand_or_go()
+        self.stand_or_go();
     }
 
     fn send(&self, records: RawRecords, next: BTreeMap<Place, i64>, is_last: bool) {
@@ -388,18 +419,23 @@ impl Collector {
     }
 
     /// Between two batches: limits and standing tenants are looked at again, and positions past markers and roll records are committed.
-    fn look_around(&mut self) -> Result<(), Fault> {
+    fn look_around(&mut self) {
         self.last_idle_look = Instant::now();
         let mut changed = self.job.tenants.unblock_due();
         let versions = self.job.schemas.version() + self.job.tenants.version();
         changed |= std::mem::replace(&mut self.seen_versions, versions) != versions;
+        let may_now = |place: &Place| !self.job.tenants.is_unreadable(self.job.rules.sources[usize::from(place.0)].tenant);
+        if self.began.elapsed() >= ASK_RIGHTS_AGAIN && self.left_out.iter().any(may_now) {
+            self.generation.drain();
+            return;
+        }
         self.job.schemas.hold(Arc::as_ptr(&self.consumer).addr(), self.held.keys());
         let before = self.held.len();
         self.held.retain(|_, waits| !self.job.schemas.can_go(waits));
         if self.held.len() < before {
             // What was read beyond the row is read again, from what is committed.
             self.generation.drain();
-            return Ok(());
+            return;
         }
         for limit in self.limits.values_mut() {
             let waited = limit.waits;
@@ -407,21 +443,17 @@ impl Collector {
             changed |= waited != limit.waits;
         }
         if changed {
-            self.stand_or_go()?;
+            self.stand_or_go();
         }
-        let moved: BTreeMap<Place, i64> = self
-            .consumer
-            .positions()
-            .into_iter()
-            .filter(|(place, offset)| self.owned.contains(place) && self.sent.get(place).is_none_or(|sent| sent < offset))
-            .collect();
-        let moved: BTreeMap<Place, i64> = moved.into_iter().filter(|(place, _)| !self.standing.contains(place)).collect();
+        let moved = self.fetcher.positions().iter().map(|(place, offset)| (*place, *offset));
+        let has_moved =
+            |(place, offset): &(Place, i64)| self.sent.get(place).is_none_or(|sent| sent < offset) && !self.standing.contains(place);
+        let moved: BTreeMap<Place, i64> = moved.filter(has_moved).collect();
         if !moved.is_empty() {
             self.sent.extend(moved.iter().map(|(p, o)| (*p, *o)));
             self.next.clear();
             self.send(RawRecords::default(), moved, true);
         }
-        Ok(())
     }
 }
 

@@ -25,6 +25,7 @@ use crate::config::compile::compile;
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::{Generation, RawConsumer};
 use crate::kafka::directives::Mark;
+use crate::kafka::fetcher::Fetcher;
 use crate::kafka::permissions::{Authorised, Permissions};
 use crate::kafka::topics::Admin;
 use crate::lifecycle::termination::Terminations;
@@ -353,13 +354,14 @@ fn supervise(job: &Arc<Job>, threads: Vec<JoinHandle<()>>, mut reached: impl FnM
 fn start_worker(job: &Arc<Job>, worker: u16) -> Result<(Arc<RawConsumer>, [JoinHandle<()>; 3]), Failure> {
     let generation = Arc::new(Generation::default());
     let names: Vec<String> = job.rules.sources.iter().map(|s| s.topic.clone()).collect();
-    let consumer = RawConsumer::connect(&job.config.kafka, &job.config.run.group, &names, Arc::clone(&generation))?;
+    let consumer = RawConsumer::join(&job.config.kafka, &job.config.run.group, &names, Arc::clone(&generation))?;
     let consumer = Arc::new(consumer.with_patience(collect::PATIENCE));
+    let fetcher = Fetcher::start(&job.config.kafka, &names)?;
     let (to_transform, from_collect) = bounded(0);
     // Pieces may wait here: the line goes on while the brokers commit the batch before.
     let (to_commit, from_transform) = bounded(pieces::ROWS_AHEAD / pieces::piece_rows(job.rules.tenants.len()));
     let (spent, reused) = bounded::<RawRecords>(2);
-    let collector = collect::Collector::new(Arc::clone(job), Arc::clone(&consumer), Arc::clone(&generation), to_transform, reused);
+    let collector = collect::Collector::new(Arc::clone(job), Arc::clone(&consumer), fetcher, Arc::clone(&generation), to_transform, reused);
     let committer = commit::Committer::new(Arc::clone(job), Arc::clone(&consumer), Arc::clone(&generation), worker);
     let line = Arc::clone(job);
     let stages = [

@@ -64,10 +64,14 @@ impl Cluster {
         }
     }
 
+    /// The same for one who was let in already, by another connection.
+    pub(super) fn after_another(config: &KafkaConfig) -> Self {
+        Cluster { was_let_in: true, ..Cluster::new(config) }
+    }
+
     /// Learns from a broker how transactions go here, and goes by it. Errors: as [`Cluster::connection`].
     pub(super) fn learn_kind(&mut self, who: &Who) -> Result<(), Fault> {
         self.second = self.connection(who)?.offers_second();
-        self.was_let_in = true;
         let second = self.second;
         self.connections.values_mut().for_each(|connection| connection.speak_second(second));
         Ok(())
@@ -87,6 +91,12 @@ impl Cluster {
     /// Closes the connection; what was under way on it is lost.
     pub(super) fn hang_up(&mut self, who: &Who) {
         self.connections.remove(who);
+    }
+
+    /// The same, and forgets where this broker was.
+    pub(super) fn lose(&mut self, leader: i32) {
+        self.hang_up(&Who::Leader(leader));
+        self.brokers.remove(&leader);
     }
 
     /// What is known about a topic, without asking.
@@ -143,8 +153,8 @@ impl Cluster {
             if !self.brokers.contains_key(&id) {
                 self.look(&[])?;
             }
-            let (host, port) = self.brokers.get(&id).ok_or_else(|| Fault::Retry(format!("broker {id} is away")))?;
-            match self.open(host, *port) {
+            let (host, port) = self.brokers.get(&id).cloned().ok_or_else(|| Fault::Retry(format!("broker {id} is away")))?;
+            match self.open(&host, port) {
                 Ok(mut opened) => {
                     opened.speak_second(self.second);
                     self.connections.insert(who.clone(), opened);
@@ -160,11 +170,13 @@ impl Cluster {
         self.connections.get_mut(who).ok_or_else(|| Fault::Retry("no connection".into()))
     }
 
-    fn open(&self, host: &str, port: u16) -> Result<Connection, Fault> {
-        Connection::open(&self.config, host, port).map_err(|fault| match fault {
+    fn open(&mut self, host: &str, port: u16) -> Result<Connection, Fault> {
+        let opened = Connection::open(&self.config, host, port).map_err(|fault| match fault {
             Fault::Stop(text) if self.was_let_in => Fault::Retry(text),
             other => other,
-        })
+        })?;
+        self.was_let_in = true;
+        Ok(opened)
     }
 
     /// The id of the broker that this is, for now.

@@ -5,8 +5,9 @@ use crate::kafka::client::Fault;
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, EndTxnRequest, FindCoordinatorRequest, InitProducerIdRequest,
-    MetadataRequest, ProduceRequest, RequestHeader, ResponseHeader, SaslAuthenticateRequest, SaslHandshakeRequest, TxnOffsetCommitRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, RequestHeader, ResponseHeader, SaslAuthenticateRequest,
+    SaslHandshakeRequest, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer};
 use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslStream};
@@ -23,8 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// A connection that rested for so long is not used again: brokers, and what stands before them, close such ones, often without a word.
 const REST_MAX: Duration = Duration::from_secs(60);
-/// No answer to these requests is larger. Units: bytes.
-const ANSWER_MAX: usize = 64 << 20;
+/// No answer to these requests is larger, unless a single batch is: a topic's `max.message.bytes` would have to be. Units: bytes.
+const ANSWER_MAX: usize = 128 << 20;
 
 /// A request that is made here.
 pub(super) trait Spoken: Request {
@@ -58,6 +59,8 @@ spoken! {
     TxnOffsetCommitRequest "TxnOffsetCommit" 3 4 Some(5),
     EndTxnRequest "EndTxn" 0 4 Some(5),
     ProduceRequest "Produce" 3 11 Some(12),
+    ListOffsetsRequest "ListOffsets" 2 6 None,
+    FetchRequest "Fetch" 4 12 None,
 }
 
 /// The feature that says how a cluster's transactions go, and the level from which on they are of the second kind.
