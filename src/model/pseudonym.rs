@@ -44,13 +44,11 @@ pub fn text(epoch: Epoch, pseudonym: Pseudonym) -> String {
 /// Appends `<epoch>.<base64url, 22 characters>` to `out`.
 pub fn write_text(epoch: Epoch, text: &[u8; 22], out: &mut Vec<u8>) {
     if epoch.0 < 10 {
-        // Nearly always: a copy of a known length needs no call.
-        let mut short = [b'.'; 24];
-        short[0] = b'0' + epoch.0 as u8;
-        short[2..].copy_from_slice(text);
-        return out.extend_from_slice(&short);
+        // Nearly always.
+        out.extend_from_slice(&[b'0' + epoch.0 as u8, b'.']);
+    } else {
+        write_epoch(epoch, out);
     }
-    write_epoch(epoch, out);
     out.extend_from_slice(text);
 }
 

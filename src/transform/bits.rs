@@ -44,50 +44,74 @@ pub fn of_block(block: &[u8; BLOCK], kind: impl Kind) -> u64 {
     quarters.iter().rev().fold(0, |bits, quarter| bits << 16 | u64::from(kind(u8x16::new(*quarter)).to_bitmask()))
 }
 
-/// The block that begins at `from`, and a bit for each of its bytes that is the text's: behind the text's end it is filled up with zeros.
-#[inline(always)]
-pub fn block_at(text: &[u8], from: usize) -> ([u8; BLOCK], u64) {
-    let rest = &text[from..];
-    if let Some(block) = rest.first_chunk() {
-        return (*block, u64::MAX);
-    }
-    let mut last = [0; BLOCK];
-    last[..rest.len()].copy_from_slice(rest);
-    (last, !(u64::MAX << rest.len()))
-}
-
 /// A bit for each byte of the block that begins at `from`, none for what lies behind the text's end.
 #[inline(always)]
 pub fn of_block_at(text: &[u8], from: usize, kind: impl Kind) -> u64 {
-    let (block, inside) = block_at(text, from);
-    of_block(&block, kind) & inside
+    let rest = &text[from..];
+    if let Some(block) = rest.first_chunk() {
+        return of_block(block, kind);
+    }
+    // Its end lies in memory already: a copy of as many bytes as there happen to be is a call, and then a wait for what it wrote.
+    if let Some(block) = text.last_chunk() {
+        return of_block(block, kind).checked_shr((BLOCK - rest.len()) as u32).unwrap_or(0);
+    }
+    let (whole, _) = rest.as_chunks::<16>();
+    let bits = whole.iter().rev().fold(0, |bits, quarter| bits << 16 | u64::from(kind(u8x16::new(*quarter)).to_bitmask()));
+    bits | u64::from(of_end(rest, kind)) << (16 * whole.len())
+}
+
+/// A bit for each of a text's last bytes that are too few for sixteen.
+#[inline(always)]
+fn of_end(text: &[u8], kind: impl Kind) -> u32 {
+    kind(u8x16::new(end(text).to_le_bytes())).to_bitmask() & !(u32::MAX << (text.len() % 16))
+}
+
+/// A text's last bytes that are too few for sixteen. Shape: the first one lowest, zeros behind the last.
+#[inline(always)]
+#[must_use]
+pub fn end(text: &[u8]) -> u128 {
+    let n = text.len() % 16;
+    match text.last_chunk() {
+        Some(last) => u128::from_le_bytes(*last) >> (8 * (15 - n)) >> 8,
+        None => short(text),
+    }
+}
+
+/// A text of fewer than sixteen bytes, read from both of its ends.
+#[inline(always)]
+fn short(text: &[u8]) -> u128 {
+    let n = text.len();
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        u128::from(u64::from_le_bytes(*first)) | u128::from(u64::from_le_bytes(*last)) << (8 * (n - 8))
+    } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        u128::from(u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (n - 4)))
+    } else if let (Some(first), Some(last)) = (text.first(), text.last()) {
+        u128::from(u32::from(*first) | u32::from(text[n / 2]) << (8 * (n / 2)) | u32::from(*last) << (8 * (n - 1)))
+    } else {
+        0
+    }
 }
 
 /// Whether any byte of `text` is of a kind.
 #[inline(always)]
 pub fn holds(text: &[u8], kind: impl Kind) -> bool {
     let found = |bytes: &[u8; 16]| kind(u8x16::new(*bytes)).to_bitmask() != 0;
-    let (whole, rest) = text.as_chunks();
-    if whole.iter().any(found) {
+    if text.as_chunks().0.iter().any(found) {
         return true;
     }
-    let Some(first) = rest.first() else { return false };
-    // Bytes that are looked at twice are of the kind or not, as before.
-    let last = text.last_chunk().copied().unwrap_or_else(|| {
-        let mut last = [*first; 16];
-        last[..rest.len()].copy_from_slice(rest);
-        last
-    });
-    found(&last)
+    match text.last_chunk() {
+        // Bytes that are looked at twice are of the kind or not, as before.
+        Some(last) => found(last),
+        None => of_end(text, kind) != 0,
+    }
 }
 
-/// How many bytes of `text` are of a kind. Shape: zero must not be of it.
+/// How many bytes of `text` are of a kind.
 #[inline(always)]
 pub fn count(text: &[u8], kind: impl Kind) -> usize {
-    let (whole, rest) = text.as_chunks::<16>();
-    let mut last = [0; 16];
-    last[..rest.len()].copy_from_slice(rest);
-    whole.iter().chain(std::iter::once(&last)).map(|quarter| kind(u8x16::new(*quarter)).to_bitmask().count_ones() as usize).sum()
+    let whole = text.as_chunks::<16>().0.iter();
+    let whole: usize = whole.map(|quarter| kind(u8x16::new(*quarter)).to_bitmask().count_ones() as usize).sum();
+    whole + of_end(text, kind).count_ones() as usize
 }
 
 /// Where bytes of a kind stand, in order.
@@ -155,7 +179,10 @@ mod tests {
                 (0..text.len()).filter(|at| wanted(text[*at], (first, last))).collect()
             };
             prop_assert_eq!(holds(&text, |b| is(b, one)), text.contains(&one));
-            prop_assert_eq!(count(&text, |b| within(b, first.max(1), last.max(1))), by(|b, (first, last)| (first.max(1)..=last.max(1)).contains(&b)).len());
+            prop_assert_eq!(holds(&text, |b| !is(b, one)), text.iter().any(|b| *b != one));
+            let tail = text.as_chunks::<16>().1;
+            prop_assert_eq!(end(&text).to_le_bytes().to_vec(), [tail, &[0; 16][tail.len()..]].concat());
+            prop_assert_eq!(count(&text, |b| within(b, first, last)), by(|b, (first, last)| (first..=last).contains(&b)).len());
             prop_assert_eq!(places(&text, |b| within(b, first, last)).collect::<Vec<_>>(), by(|b, (first, last)| (first..=last).contains(&b)));
             prop_assert_eq!(places(&text, is_alphanumeric).collect::<Vec<_>>(), by(|b, _| b.is_ascii_alphanumeric()));
             let equal: Vec<usize> = (0..text.len()).filter(|at| text[*at] == one).collect();

@@ -46,36 +46,46 @@ fn escape(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&bytes[from..]);
 }
 
-/// `00` to `99`.
-static PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[b'0'; 2]; 100];
-    let mut n = 0;
-    while n < 100 {
-        pairs[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
-        n += 1;
-    }
-    pairs
-};
+/// One more than the largest number of eight digits.
+const EIGHT: u64 = 100_000_000;
 
 /// Appends a decimal integer.
 pub fn integer(n: i64, out: &mut Vec<u8>) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    let mut rest = n.unsigned_abs();
-    // Two digits a division: the numbers here are times and ids, of thirteen digits.
-    while rest >= 10 {
-        at -= 2;
-        digits[at..at + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
-        rest /= 100;
-    }
-    if rest > 0 || at == digits.len() {
-        at -= 1;
-        digits[at] = b'0' + rest as u8;
-    }
     if n < 0 {
         out.push(b'-');
     }
-    out.extend_from_slice(&digits[at..]);
+    let rest = n.unsigned_abs();
+    if rest < EIGHT {
+        return leading(rest, out);
+    }
+    if rest < EIGHT * EIGHT {
+        leading(rest / EIGHT, out);
+    } else {
+        leading(rest / EIGHT / EIGHT, out);
+        out.extend_from_slice(&eight_digits(rest / EIGHT % EIGHT).to_le_bytes());
+    }
+    out.extend_from_slice(&eight_digits(rest % EIGHT).to_le_bytes());
+}
+
+/// Appends the digits of a number below 10⁸: all eight, the first ones shifted out, as a copy of a known length needs no call.
+#[inline]
+fn leading(n: u64, out: &mut Vec<u8>) {
+    let digits = eight_digits(n);
+    let zeros = ((digits & 0x0f0f_0f0f_0f0f_0f0f).trailing_zeros() / 8).min(7);
+    let end = out.len() + 8 - zeros as usize;
+    out.extend_from_slice(&(digits >> (8 * zeros)).to_le_bytes());
+    out.truncate(end);
+}
+
+/// The eight digits of a number below 10⁸ as text, the first one lowest: halves, quarters, single ones, each in its own part of the word.
+#[inline]
+fn eight_digits(n: u64) -> u64 {
+    let fours = (n / 10_000) | ((n % 10_000) << 32);
+    // 10486 / 2²⁰ is a hundredth for all of four digits, 103 / 2¹⁰ a tenth for all of two.
+    let hundreds = (fours * 10_486) >> 20 & 0x0000_007f_0000_007f;
+    let twos = hundreds | (fours - 100 * hundreds) << 16;
+    let tens = (twos * 103) >> 10 & 0x000f_000f_000f_000f;
+    (tens | (twos - 10 * tens) << 8) | 0x3030_3030_3030_3030
 }
 
 /// Appends a finite number in the shortest spelling that reads back the same; whole numbers without a fraction.
@@ -238,8 +248,8 @@ mod tests {
         }
 
         #[test]
-        fn integers(n: i64) {
-            let mut out = Vec::new();
+        fn integers(n: i64, fewer_bits in 0..64) {
+            let (n, mut out) = (n >> fewer_bits, Vec::new());
             integer(n, &mut out);
             prop_assert_eq!(out, n.to_string().into_bytes());
         }

@@ -25,6 +25,15 @@ pub(super) struct MemberName(u128);
 impl MemberName {
     /// Longest name that is one. Units: bytes.
     const BYTES_MAX: usize = 15;
+    /// All bits of so many bytes.
+    const BYTES: [u128; Self::BYTES_MAX + 1] = {
+        let (mut bytes, mut n) = ([0; Self::BYTES_MAX + 1], 1);
+        while n < bytes.len() {
+            bytes[n] = bytes[n - 1] << 8 | 0xff;
+            n += 1;
+        }
+        bytes
+    };
 
     /// The name that begins with the first of these bytes and has `len` of them.
     #[inline(always)]
@@ -32,7 +41,7 @@ impl MemberName {
         if len > MemberName::BYTES_MAX {
             return MemberName(u128::MAX);
         }
-        MemberName(u128::from_le_bytes(bytes) & ((1 << (8 * len)) - 1) | (len as u128) << 120)
+        MemberName(u128::from_le_bytes(bytes) & Self::BYTES[len] | (len as u128) << 120)
     }
 
     /// The name as it stands.

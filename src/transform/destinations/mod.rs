@@ -323,11 +323,10 @@ pub fn whole_if(object: &mut Object<'_>, key: &str, value: f64) {
 #[inline]
 pub fn write_hashes(hashes: &[[u8; 64]], out: &mut Vec<u8>) {
     if let [hash] = hashes {
-        // Nearly always: a copy of a known length needs no call.
-        let mut text = [b'"'; 68];
-        (text[0], text[67]) = (b'[', b']');
-        text[2..66].copy_from_slice(hash);
-        return out.extend_from_slice(&text);
+        // Nearly always: copies of known lengths need no call.
+        out.extend_from_slice(b"[\"");
+        out.extend_from_slice(hash);
+        return out.extend_from_slice(b"\"]");
     }
     list(hashes, out, |hash, out| {
         out.push(b'"');

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::transform::avro;
+use crate::transform::{avro, bits};
 
 use super::device::{Device, DeviceRules, RulesError, USER_AGENT_BYTES_MAX};
 
@@ -138,16 +138,10 @@ fn hash(bytes: &[u8]) -> u64 {
         let wide = u128::from(x) * u128::from(y);
         wide as u64 ^ (wide >> 64) as u64
     };
-    let (pairs, rest) = bytes.as_chunks::<16>();
     let mut state = A ^ bytes.len() as u64;
-    let mut mix = |pair: &[u8; 16]| {
-        let both = u128::from_le_bytes(*pair);
-        state = fold(both as u64 ^ state, (both >> 64) as u64 ^ B);
-    };
-    pairs.iter().for_each(&mut mix);
-    let mut last = [0; 16];
-    last[..rest.len()].copy_from_slice(rest);
-    mix(&last);
+    let mut mix = |both: u128| state = fold(both as u64 ^ state, (both >> 64) as u64 ^ B);
+    bytes.as_chunks().0.iter().for_each(|pair| mix(u128::from_le_bytes(*pair)));
+    mix(bits::end(bytes));
     fold(state ^ A, B)
 }
 

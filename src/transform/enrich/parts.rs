@@ -1,6 +1,6 @@
 //! A URL taken apart: the ordinary ones by a scan without allocation, all others by the `url` crate, with the same result.
 
-use crate::transform::bits::{self, BLOCK, is, is_alphanumeric, of_block, within};
+use crate::transform::bits::{self, BLOCK, is, is_alphanumeric, of_block_at, within};
 use url::{Host, Url};
 
 /// Longest URL that is looked at, in bytes; a longer one counts as none.
@@ -81,7 +81,7 @@ fn split_ordinary(url: &str) -> Option<Parts<'_>> {
     let mut looks = bits::places(bytes, |b| !(is_alphanumeric(b) | within(b, b'-', b'.')));
     let mut at = looks.next().unwrap_or(rest.len());
     let host = &rest[..at];
-    if !is_ordinary_name(host) {
+    if !begins_with_ordinary_name(bytes, at) {
         return None;
     }
     let mut port = None;
@@ -118,20 +118,19 @@ fn ordinary_port(scheme: &str, digits: &str) -> Option<u16> {
     (port != own).then_some(port)
 }
 
-/// A name of at least one label, none empty, none that could be punycode, the last not a number (that would be an IPv4 address). Shape: `host` is of letters,
-/// digits, `-` and `.`; a name longer than most is not looked at.
-fn is_ordinary_name(host: &str) -> bool {
-    let bytes = host.as_bytes();
-    if bytes.len() >= BLOCK {
+/// Whether the first `len` bytes are a name of at least one label, none empty, none that could be punycode, the last not a number (that would be an IPv4
+/// address). Shape: they are letters, digits, `-` and `.`; a name longer than most is not looked at.
+fn begins_with_ordinary_name(bytes: &[u8], len: usize) -> bool {
+    if len >= BLOCK {
         return false;
     }
-    let (block, inside) = bits::block_at(bytes, 0);
-    let (dots, hyphens) = (of_block(&block, |b| is(b, b'.')), of_block(&block, |b| is(b, b'-')));
+    let inside = !(u64::MAX << len);
+    let (dots, hyphens) = (of_block_at(bytes, 0, |b| is(b, b'.')) & inside, of_block_at(bytes, 0, |b| is(b, b'-')) & inside);
     let starts = dots << 1 | 1;
     let empty = starts & (dots | !inside) != 0;
     let punycode = starts << 2 & hyphens & hyphens >> 1 != 0;
     let last = BLOCK - 1 - starts.leading_zeros() as usize;
-    !empty && !punycode && !block[last].is_ascii_digit()
+    !empty && !punycode && !bytes[last].is_ascii_digit()
 }
 
 #[cfg(test)]
