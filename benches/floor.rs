@@ -11,12 +11,13 @@ use lethe::kafka::fetcher::{Fetcher, Most};
 use lethe::kafka::transaction::{NextOffset, TransactionalProducer};
 use lethe::model::record::{HeaderName, OutputChunk, OutputRecord, RawRecords, TopicIndex};
 use lethe::model::span::Span;
+use lethe::model::{header, headers};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What Lethe writes of W1's events, its few rejected ones among them. Shape: topic, records for a thousand events, bytes of a value, headers after the
-/// one named `lethe`.
+/// What Lethe writes of W1's events, its few rejected ones among them. Shape: topic, records for a thousand events, bytes of a value, headers besides
+/// `lethe`.
 const OUTPUTS: [(&str, u64, usize, usize); 3] = [("w1.events", 1000, 375, 0), ("w1.meta", 699, 1148, 6), ("w1.google_ads", 287, 512, 7)];
 const HEADERS: [HeaderName; 7] = [
     HeaderName::Destination,
@@ -103,6 +104,13 @@ fn read(consumer: &RawConsumer, generation: &Generation, mut fetcher: Fetcher, t
 fn lend(records: RawRecords) -> OutputChunk {
     let mut chunk = OutputChunk { arena: records.bytes, ..OutputChunk::default() };
     let end = chunk.arena.len();
+    let headers = OUTPUTS.map(|(.., count)| {
+        let start = chunk.arena.len();
+        headers::begin(1 + count, &mut chunk.arena);
+        headers::put(header::NAME, &[0; LETHE], &mut chunk.arena);
+        HEADERS[..count].iter().for_each(|name| headers::put(name.as_str(), &[0; HEADER], &mut chunk.arena));
+        Span::since(start, &chunk.arena)
+    });
     for row in &records.rows {
         let from = row.payload.start as usize;
         let span = |at: usize, length: usize| {
@@ -111,16 +119,13 @@ fn lend(records: RawRecords) -> OutputChunk {
         };
         // Seven of ten may go to Meta …: by the offset, as good as any other way.
         let turn = row.offset as u64 * 7919 % 1000;
-        for (topic, (_, _, value, headers)) in OUTPUTS.iter().enumerate().filter(|(_, (_, share, ..))| turn < *share) {
-            let first = chunk.headers.len() as u32;
-            chunk.headers.push((HeaderName::Lethe, span(from, LETHE)));
-            chunk.headers.extend(HEADERS[..*headers].iter().map(|name| (*name, span(from + LETHE, HEADER))));
+        for (topic, (_, _, value, _)) in OUTPUTS.iter().enumerate().filter(|(_, (_, share, ..))| turn < *share) {
             chunk.records.push(OutputRecord {
                 topic: TopicIndex(topic as u16),
                 partition_hash: Some(turn as u32),
                 key: span(from, KEY),
                 value: span(from, *value),
-                headers: (first, chunk.headers.len() as u32),
+                headers: headers[topic],
             });
         }
     }

@@ -10,7 +10,9 @@ use crate::transform::decode::{SchemaId, compile_avro};
 use crate::transform::destinations::TABLE;
 use crate::transform::forms::Wanted;
 use crate::transform::hash::HmacKey;
-use crate::transform::rules::{CategoryRules, DestinationRules, KeyEpoch, OutputTopic, Rules, Source, TenantRules, WithoutConsent};
+use crate::transform::rules::{
+    CategoryRules, DestinationRules, KeyEpoch, OutputTopic, Rules, SharedHeaders, Source, TenantRules, WithoutConsent,
+};
 use crate::transform::schemas::Schemas;
 use crate::transform::scrub::{ScrubRules, SpecialTerms};
 use sha2::{Digest, Sha256};
@@ -47,7 +49,7 @@ pub fn compile(config: &Config, keyring: &Keyring) -> Result<Rules, Vec<String>>
     for tenant in &config.tenant {
         let index = rules.tenants.len() as u16;
         rules.sources.extend(tenant.sources().into_iter().map(|topic| Source { topic, tenant: index }));
-        match compile_tenant(tenant, index, keyring, &mut rules.topics) {
+        match compile_tenant(tenant, index, keyring, &rules.version, &mut rules.topics) {
             Ok(t) => {
                 want(&t.destinations, &mut rules.wanted);
                 rules.minimises |= t.fields.is_some();
@@ -117,7 +119,13 @@ pub fn schema_of(short: &str) -> Option<&'static str> {
     }
 }
 
-fn compile_tenant(t: &TenantConfig, index: u16, keyring: &Keyring, topics: &mut Vec<OutputTopic>) -> Result<TenantRules, String> {
+fn compile_tenant(
+    t: &TenantConfig,
+    index: u16,
+    keyring: &Keyring,
+    version: &str,
+    topics: &mut Vec<OutputTopic>,
+) -> Result<TenantRules, String> {
     let mut topic = |short: &str| {
         // Sessions are not written by `run`.
         let schema = schema_of(short).filter(|_| short != Category::Sessions.as_str());
@@ -137,6 +145,7 @@ fn compile_tenant(t: &TenantConfig, index: u16, keyring: &Keyring, topics: &mut 
             topic: topic(&format!("dest.{}", d.as_str())),
             basis: t.destination_basis(*d),
             config: super::destinations::compile(t, *d)?,
+            headers: SharedHeaders::new(*d, &t.id, version),
         });
     }
     let entries = keyring.tenants.get(&t.id).map_or(&[][..], Vec::as_slice);

@@ -6,6 +6,7 @@ use super::wire::{Entry, Put, WireProducer};
 use crate::config::kafka::KafkaConfig;
 use crate::faults::{self, Planted, Step};
 use crate::model::record::{OutputChunk, OutputRecord};
+use crate::model::{header, headers};
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -93,9 +94,8 @@ impl Transaction<'_> {
             let topic = *topics[index].get_or_insert_with(|| wire.topic(name));
             let key = record.key.of(&chunk.arena);
             let partition = record.partition_hash.map_or_else(|| wire.partition(key, partitions), |hash| (hash % partitions.max(1)) as i32);
-            let headers = &chunk.headers[record.headers.0 as usize..record.headers.1 as usize];
-            let headers = headers.iter().map(|(name, value)| (name.as_str(), value.of(&chunk.arena)));
-            wire.put(Put { topic, partition }, &Entry { key, value: Some(record.value.of(&chunk.arena)) }, headers, now_ms)?;
+            let entry = Entry { key, value: Some(record.value.of(&chunk.arena)), headers: record.headers.of(&chunk.arena) };
+            wire.put(Put { topic, partition }, &entry, now_ms)?;
         }
         faults::reached(Step::Producing);
         Ok(())
@@ -107,8 +107,12 @@ impl Transaction<'_> {
     pub fn tombstone(&self, topic: &str, partition: i32, key: &[u8], header: Option<&[u8]>) -> Result<(), Fault> {
         let mut wire = self.wire.borrow_mut();
         let topic = wire.topic(topic);
-        let headers = header.map(|value| (crate::model::header::NAME, value));
-        wire.put(Put { topic, partition }, &Entry { key, value: None }, headers.into_iter(), now_ms())?;
+        let mut stored = Vec::new();
+        if let Some(value) = header {
+            headers::begin(1, &mut stored);
+            headers::put(header::NAME, value, &mut stored);
+        }
+        wire.put(Put { topic, partition }, &Entry { key, value: None, headers: &stored }, now_ms())?;
         faults::reached(Step::Producing);
         Ok(())
     }
@@ -124,7 +128,7 @@ impl Transaction<'_> {
             }
         };
         let topic = wire.topic(topic);
-        wire.put(Put { topic, partition }, &Entry { key, value: Some(value) }, std::iter::empty(), now_ms())
+        wire.put(Put { topic, partition }, &Entry { key, value: Some(value), headers: &[] }, now_ms())
     }
 
     /// Adds offsets and commits. Consumes the transaction; an error that asks for an abort gives it back, to be aborted.

@@ -11,6 +11,13 @@ pub const NAME: &str = "lethe";
 /// The layout's version.
 pub const VERSION: u8 = 1;
 const FIXED: usize = 11;
+const PSEUDONYM: usize = size_of::<Pseudonym>();
+
+/// How long the header's value is for a row of so many identifiers. Units: bytes.
+#[must_use]
+pub const fn len(identifiers: usize) -> usize {
+    FIXED + PSEUDONYM * identifiers
+}
 
 /// Appends the header's value to `out`.
 pub fn write(epoch: Epoch, occurred_at_ms: i64, identifiers: impl Iterator<Item = Pseudonym>, out: &mut Vec<u8>) {
@@ -38,7 +45,7 @@ impl<'a> Header<'a> {
     pub fn read(bytes: &'a [u8]) -> Option<Header<'a>> {
         let fixed: &[u8; FIXED] = bytes.first_chunk()?;
         let identifiers = &bytes[FIXED..];
-        if fixed[0] != VERSION || !identifiers.len().is_multiple_of(16) {
+        if fixed[0] != VERSION || !identifiers.len().is_multiple_of(PSEUDONYM) {
             return None;
         }
         let [_, e0, e1, occurred @ ..] = *fixed;
@@ -47,7 +54,7 @@ impl<'a> Header<'a> {
 
     /// The pseudonyms of all identifiers of the row.
     pub fn identifiers(&self) -> impl Iterator<Item = Pseudonym> + use<'a> {
-        self.identifiers.as_chunks::<16>().0.iter().map(|p| Pseudonym(*p))
+        self.identifiers.as_chunks::<PSEUDONYM>().0.iter().map(|p| Pseudonym(*p))
     }
 }
 
@@ -60,7 +67,7 @@ mod tests {
         let ids = [Pseudonym([1; 16]), Pseudonym([2; 16])];
         let mut bytes = Vec::new();
         write(Epoch(258), -5, ids.into_iter(), &mut bytes);
-        assert_eq!(bytes.len(), 11 + 32);
+        assert_eq!((bytes.len(), len(2)), (11 + 32, 11 + 32));
         assert_eq!(bytes[..3], [1, 1, 2]);
         let header = Header::read(&bytes).unwrap();
         assert_eq!((header.epoch, header.occurred_at_ms), (Epoch(258), -5));

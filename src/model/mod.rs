@@ -7,6 +7,7 @@ pub mod destination;
 pub mod directive;
 pub mod field;
 pub mod header;
+pub mod headers;
 pub mod identifier;
 pub mod keyring;
 pub mod partition;

@@ -1,5 +1,6 @@
 //! Records before and after the line: owned bytes with their positions.
 
+use crate::model::headers;
 use crate::model::span::Span;
 
 /// One raw record's place and bytes. Shape: `payload` points into [`RawRecords::bytes`].
@@ -45,11 +46,9 @@ impl RawRecords {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicIndex(pub u16);
 
-/// The names of record headers. A closed set.
+/// The names of the headers that a destination's record has besides [`crate::model::header::NAME`]. A closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeaderName {
-    /// Binary, see [`crate::model::header`].
-    Lethe,
     /// Destination by name.
     Destination,
     /// Tenant id.
@@ -71,7 +70,6 @@ impl HeaderName {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            HeaderName::Lethe => crate::model::header::NAME,
             HeaderName::Destination => "destination",
             HeaderName::Tenant => "tenant",
             HeaderName::Consent => "consent",
@@ -94,17 +92,22 @@ pub struct OutputRecord {
     pub key: Span,
     /// The value.
     pub value: Span,
-    /// Range in [`OutputChunk::headers`]: first and one past the last.
-    pub headers: (u32, u32),
+    /// The headers, as [`headers`] has them; empty for none.
+    pub headers: Span,
+}
+
+impl OutputRecord {
+    /// The headers' names and values. Shape: `arena` is its chunk's.
+    pub fn headers<'a>(&self, arena: &'a [u8]) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        headers::read(self.headers.of(arena))
+    }
 }
 
 /// Output records of consecutive input rows, with their bytes.
 #[derive(Default)]
 pub struct OutputChunk {
-    /// Keys, values and header values.
+    /// Keys, values and headers.
     pub arena: Vec<u8>,
     /// The records, in the order of their rows.
     pub records: Vec<OutputRecord>,
-    /// Headers of all records.
-    pub headers: Vec<(HeaderName, Span)>,
 }

@@ -3,13 +3,13 @@
 use crate::model::category::Category;
 use crate::model::consent::{Basis, Purpose};
 use crate::model::field::Field;
-use crate::model::header;
 use crate::model::identifier::IdentifierType;
 use crate::model::partition::murmur2_positive;
 use crate::model::pseudonym::write_text;
-use crate::model::record::{HeaderName, OutputChunk, OutputRecord, RawRecord, TopicIndex};
+use crate::model::record::{OutputChunk, OutputRecord, RawRecord, TopicIndex};
 use crate::model::rejected::Reason;
 use crate::model::span::Span;
+use crate::model::{header, headers};
 use crate::transform::avro::{constant, long, optional_boolean, optional_double, optional_long, optional_string, string, string_with};
 use crate::transform::batch::{Batch, Number, NumberField, Pseudonymised, Released};
 use crate::transform::enriched::Enriched;
@@ -61,7 +61,17 @@ pub struct RowKey {
     /// The subject alone.
     pub subject: Span,
     partition_hash: u32,
+    /// `lethe` as a record's only header.
     header: Span,
+}
+
+impl RowKey {
+    /// `lethe` as one of several headers.
+    #[must_use]
+    pub fn lethe(&self) -> std::ops::Range<usize> {
+        let start = self.header.start as usize;
+        start + 1..start + self.header.len as usize
+    }
 }
 
 impl Encodable<'_> {
@@ -71,7 +81,7 @@ impl Encodable<'_> {
         &self.rules.tenants[usize::from(self.batch.heads[row].tenant)]
     }
 
-    /// Writes the key and the `lethe` header of a row.
+    /// Writes the key of a row, and its headers where there is none but `lethe`.
     #[must_use]
     pub fn row_key(&self, row: usize, anonymous: bool, out: &mut OutputChunk) -> RowKey {
         let start = out.arena.len();
@@ -82,8 +92,10 @@ impl Encodable<'_> {
         self.write_event_id(row, &mut out.arena);
         let key = Span::since(start, &out.arena);
         let start = out.arena.len();
-        let named = self.pseudonyms.subjects(row).filter(|_| !anonymous).map(|(_, p)| *p);
-        header::write(self.pseudonyms.epoch(row), self.batch.heads[row].occurred_at_ms, named, &mut out.arena);
+        let named = || self.pseudonyms.subjects(row).filter(|_| !anonymous).map(|(_, p)| *p);
+        headers::begin(1, &mut out.arena);
+        headers::begin_one(header::NAME, header::len(named().count()), &mut out.arena);
+        header::write(self.pseudonyms.epoch(row), self.batch.heads[row].occurred_at_ms, named(), &mut out.arena);
         RowKey { key, subject, partition_hash, header: Span::since(start, &out.arena) }
     }
 
@@ -117,7 +129,7 @@ impl Encodable<'_> {
         self.write_context(row, full, &mut out.arena);
         self.write_commerce(row, full, &mut out.arena);
         self.write_rest(row, full, &mut out.arena);
-        self.push(topic, key, start, out);
+        push(topic, key, start, out);
     }
 
     fn write_identifiers(&self, row: usize, full: bool, out: &mut Vec<u8>) {
@@ -285,22 +297,19 @@ impl Encodable<'_> {
         out.arena.extend_from_within(subject);
         optional_string(ip, &mut out.arena);
         optional_string(agent, &mut out.arena);
-        self.push(topic, key, start, out);
+        push(topic, key, start, out);
         true
     }
+}
 
-    /// Ends a record whose value was appended since `start`.
-    pub fn push(&self, topic: TopicIndex, key: RowKey, start: usize, out: &mut OutputChunk) {
-        let first = out.headers.len() as u32;
-        out.headers.push((HeaderName::Lethe, key.header));
-        out.records.push(OutputRecord {
-            topic,
-            partition_hash: Some(key.partition_hash),
-            key: key.key,
-            value: Span::since(start, &out.arena),
-            headers: (first, first + 1),
-        });
-    }
+/// Ends a record of a row: its value was appended since `start`, its only header is `lethe`.
+fn push(topic: TopicIndex, key: RowKey, start: usize, out: &mut OutputChunk) {
+    push_with(topic, key, Span::since(start, &out.arena), key.header, out);
+}
+
+/// Ends a record of a row with headers of its own.
+pub fn push_with(topic: TopicIndex, key: RowKey, value: Span, headers: Span, out: &mut OutputChunk) {
+    out.records.push(OutputRecord { topic, partition_hash: Some(key.partition_hash), key: key.key, value, headers });
 }
 
 /// Where a row came from: its topic and its place there.
@@ -348,7 +357,6 @@ fn write_origin(field: Option<Field>, origin: &Origin<'_>, o: &mut Object<'_>) {
 
 /// Ends a record about a row, not of a subject: no headers, and the producer picks the partition.
 fn push_plain(topic: TopicIndex, key: Span, start: usize, out: &mut OutputChunk) {
-    let at = out.headers.len() as u32;
     let value = Span::since(start, &out.arena);
-    out.records.push(OutputRecord { topic, partition_hash: None, key, value, headers: (at, at) });
+    out.records.push(OutputRecord { topic, partition_hash: None, key, value, headers: Span::NONE });
 }

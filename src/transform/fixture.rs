@@ -50,7 +50,7 @@ pub struct Written {
     pub partition_hash: Option<u32>,
     pub key: String,
     pub value: Vec<u8>,
-    pub headers: Vec<(&'static str, Vec<u8>)>,
+    pub headers: Vec<(String, Vec<u8>)>,
 }
 
 impl Written {
@@ -85,10 +85,7 @@ pub fn written(rules: &Rules, transformed: &Transformed) -> Vec<Written> {
         partition_hash: r.partition_hash,
         key: String::from_utf8(r.key.of(&chunk.arena).to_vec()).unwrap(),
         value: r.value.of(&chunk.arena).to_vec(),
-        headers: chunk.headers[r.headers.0 as usize..r.headers.1 as usize]
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.of(&chunk.arena).to_vec()))
-            .collect(),
+        headers: r.headers(&chunk.arena).map(|(name, value)| (name.to_owned(), value.to_vec())).collect(),
     };
     transformed.chunks.iter().flat_map(|chunk| chunk.records.iter().map(move |r| of(chunk, r))).collect()
 }

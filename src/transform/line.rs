@@ -3,13 +3,14 @@
 use crate::model::category::Category;
 use crate::model::destination::Destination;
 use crate::model::field::Field;
-use crate::model::record::{HeaderName, OutputChunk, RawRecords};
+use crate::model::headers;
+use crate::model::record::{HeaderName, OutputChunk, OutputRecord, RawRecords};
 use crate::model::rejected::{Gate, Reason, Rejected};
 use crate::model::span::Span;
 use crate::transform::batch::Batch;
 use crate::transform::decode::{Dropped, decode};
 use crate::transform::destinations::{self, Skip, TABLE, Written};
-use crate::transform::encode::{Encodable, Origin, RowKey, quarantine, special_category_notice};
+use crate::transform::encode::{Encodable, Origin, RowKey, push_with, quarantine, special_category_notice};
 use crate::transform::enriched::{Assets, enriched};
 use crate::transform::forms::{FormDrop, Forms, forms};
 use crate::transform::free_text::free_texts;
@@ -19,7 +20,7 @@ use crate::transform::json;
 use crate::transform::minimise::{Part, TakenOut, forget, is_wanted, minimise};
 use crate::transform::pseudonymise::pseudonymise;
 use crate::transform::route::{Closed, Permit, Primary, Route, route};
-use crate::transform::rules::{DestinationRules, Rules};
+use crate::transform::rules::{DestinationRules, Rules, SharedHeaders};
 use crate::transform::schemas::Schemas;
 use bumpalo::Bump;
 use rayon::prelude::*;
@@ -201,6 +202,7 @@ fn piece(
         now_ms,
         out: OutputChunk { arena: Vec::with_capacity(bytes + bytes / 2), ..OutputChunk::default() },
         tally: Tally::default(),
+        spelled: Vec::new(),
     };
     encoder.rows(records, &routes, &mut rejected);
     encoder.count_fields(&dropped, &drops, &texts.hits);
@@ -218,6 +220,8 @@ struct Encoder<'e> {
     out: OutputChunk,
     /// Of the one tenant whose piece it is.
     tally: Tally,
+    /// Room for a number's digits.
+    spelled: Vec<u8>,
 }
 
 impl Encoder<'_> {
@@ -268,13 +272,12 @@ impl Encoder<'_> {
             }
             None => {}
         }
-        let marks = (self.out.arena.len(), self.out.records.len(), self.out.headers.len());
+        let marks = (self.out.arena.len(), self.out.records.len());
         let mut destinations = [None; Destination::COUNT];
         let too_large = self.records_of(row, route, &mut destinations);
         if too_large {
             self.out.arena.truncate(marks.0);
             self.out.records.truncate(marks.1);
-            self.out.headers.truncate(marks.2);
             let input = self.columns.batch.heads[row].input;
             self.quarantine(records, Rejected { row: input, reason: Reason::EncodeTooLarge, field: None });
             return;
@@ -315,7 +318,7 @@ impl Encoder<'_> {
                 destinations[d.destination as usize] = Some(self.destination(row, key, d, permit));
             }
         }
-        self.out.records[first..].iter().any(|r| record_bytes(r, &self.out) > rules.topics[usize::from(r.topic.0)].max_record_bytes)
+        self.out.records[first..].iter().any(|r| record_bytes(r) > rules.topics[usize::from(r.topic.0)].max_record_bytes)
     }
 
     fn destination(&mut self, row: usize, key: RowKey, d: &DestinationRules, permit: Permit) -> Result<(), Skip> {
@@ -330,31 +333,24 @@ impl Encoder<'_> {
                 return Err(skip);
             }
         };
-        self.columns.push(d.topic, key, start, &mut self.out);
-        let rules = self.rules;
-        let tenant = rules.tenants[usize::from(self.columns.batch.heads[row].tenant)].id.as_str();
-        self.header(HeaderName::Destination, |o| o.extend_from_slice(d.destination.as_str().as_bytes()));
-        self.header(HeaderName::Tenant, |o| o.extend_from_slice(tenant.as_bytes()));
-        self.header(HeaderName::Consent, |o| o.extend_from_slice(permit.consent().as_str().as_bytes()));
-        let version = &rules.version;
-        self.header(HeaderName::Rules, |o| o.extend_from_slice(version.as_bytes()));
-        self.header(HeaderName::Target, |o| o.extend_from_slice(target.as_bytes()));
-        self.header(HeaderName::NotAfter, |o| json::integer(window.not_after_ms, o));
+        let value = Span::since(start, &self.out.arena);
+        let out = &mut self.out.arena;
+        let start = out.len();
+        headers::begin(1 + SharedHeaders::COUNT + 2 + usize::from(window.not_before_ms.is_some()), out);
+        out.extend_from_within(key.lethe());
+        out.extend_from_slice(d.headers.of(permit.consent()));
+        headers::put(HeaderName::Target.as_str(), target.as_bytes(), out);
+        let mut time = |name: HeaderName, ms: i64| {
+            self.spelled.clear();
+            json::integer(ms, &mut self.spelled);
+            headers::put(name.as_str(), &self.spelled, out);
+        };
+        time(HeaderName::NotAfter, window.not_after_ms);
         if let Some(ms) = window.not_before_ms {
-            self.header(HeaderName::NotBefore, |o| json::integer(ms, o));
+            time(HeaderName::NotBefore, ms);
         }
+        push_with(d.topic, key, value, Span::since(start, &self.out.arena), &mut self.out);
         Ok(())
-    }
-
-    /// Adds a header to the newest record.
-    fn header(&mut self, name: HeaderName, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.out.arena.len();
-        write(&mut self.out.arena);
-        self.out.headers.push((name, Span::since(start, &self.out.arena)));
-        let end = self.out.headers.len() as u32;
-        if let Some(record) = self.out.records.last_mut() {
-            record.headers.1 = end;
-        }
     }
 
     fn count_fields(&mut self, dropped: &Dropped, drops: &[FormDrop], hits: &crate::transform::scrub::HitCounts) {
@@ -371,11 +367,12 @@ impl Encoder<'_> {
     }
 }
 
-/// What a record takes in its topic: key, value, headers. Units: bytes.
-fn record_bytes(record: &crate::model::record::OutputRecord, chunk: &OutputChunk) -> usize {
-    let headers = &chunk.headers[record.headers.0 as usize..record.headers.1 as usize];
-    let headers: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len as usize + 8).sum();
-    record.key.len as usize + record.value.len as usize + headers + 32
+/// What a batch of one record takes besides key, value and headers, at most: its own header, the record's numbers, LZ4's frame over a MiB. Units: bytes.
+const AROUND_RECORD: usize = 256;
+
+/// What a record takes in its topic when it is the only one of its batch and nothing of it can be compressed. Units: bytes.
+fn record_bytes(record: &OutputRecord) -> usize {
+    [record.key, record.value, record.headers].iter().map(|part| part.len as usize).sum::<usize>() + AROUND_RECORD
 }
 
 #[cfg(test)]

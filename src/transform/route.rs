@@ -28,6 +28,9 @@ pub enum ConsentState {
 }
 
 impl ConsentState {
+    /// All of them.
+    pub const ALL: [ConsentState; 3] = [ConsentState::Granted, ConsentState::Denied, ConsentState::NotRequired];
+
     /// The header's text.
     #[must_use]
     pub fn as_str(self) -> &'static str {

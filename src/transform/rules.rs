@@ -3,14 +3,16 @@
 use crate::model::category::Category;
 use crate::model::consent::Basis;
 use crate::model::destination::Destination;
+use crate::model::headers;
 use crate::model::identifier::IdentifierType;
 use crate::model::pseudonym::Epoch;
-use crate::model::record::TopicIndex;
+use crate::model::record::{HeaderName, TopicIndex};
 use crate::model::tenant::TenantId;
 use crate::transform::destinations::DestinationConfig;
 use crate::transform::forms::Wanted;
 use crate::transform::hash::HmacKey;
 use crate::transform::minimise::Allowed;
+use crate::transform::route::ConsentState;
 use crate::transform::schemas::Schemas;
 use crate::transform::scrub::{ScrubRules, SpecialTerms};
 
@@ -89,6 +91,38 @@ pub struct DestinationRules {
     pub basis: Basis,
     /// What the platform needs to know.
     pub config: DestinationConfig,
+    /// Headers that are the same for many rows.
+    pub headers: SharedHeaders,
+}
+
+/// Headers of a destination's records that no row decides but by its consent: destination, tenant, consent, version of the rules.
+pub struct SharedHeaders([Vec<u8>; ConsentState::ALL.len()]);
+
+impl SharedHeaders {
+    /// How many they are.
+    pub const COUNT: usize = 4;
+
+    /// The headers of one destination of a tenant.
+    #[must_use]
+    pub fn new(destination: Destination, tenant: &TenantId, version: &str) -> Self {
+        SharedHeaders(ConsentState::ALL.map(|consent| {
+            let all: [(HeaderName, &str); Self::COUNT] = [
+                (HeaderName::Destination, destination.as_str()),
+                (HeaderName::Tenant, tenant.as_str()),
+                (HeaderName::Consent, consent.as_str()),
+                (HeaderName::Rules, version),
+            ];
+            let mut out = Vec::new();
+            all.iter().for_each(|(name, value)| headers::put(name.as_str(), value.as_bytes(), &mut out));
+            out
+        }))
+    }
+
+    /// As [`headers`] has them, beside others.
+    #[must_use]
+    pub fn of(&self, consent: ConsentState) -> &[u8] {
+        &self.0[consent as usize]
+    }
 }
 
 /// What is written of a row without consent.

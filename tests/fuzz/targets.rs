@@ -75,7 +75,6 @@ pub fn line(rules: &Rules, payload: &[u8], clean: bool, told: &mut Told) {
         for one in &chunk.records {
             let (key, value) = (one.key.of(&chunk.arena), one.value.of(&chunk.arena));
             let topic = rules.topics[usize::from(one.topic.0)].name.as_str();
-            let headers = &chunk.headers[one.headers.0 as usize..one.headers.1 as usize];
             assert!(std::str::from_utf8(key).is_ok(), "{topic}: a key that is no text");
             let sent = topic.contains(".dest.");
             if sent || topic.ends_with(".quarantine") || topic.ends_with(".notices") {
@@ -85,7 +84,7 @@ pub fn line(rules: &Rules, payload: &[u8], clean: bool, told: &mut Told) {
             }
             if topic.ends_with(".quarantine") || topic.ends_with(".notices") || clean && !sent && !topic.ends_with(".network") {
                 told.bytes(value);
-                headers.iter().for_each(|(_, header)| told.bytes(header.of(&chunk.arena)));
+                one.headers(&chunk.arena).for_each(|(_, header)| told.bytes(header));
             }
             if clean || topic.ends_with(".quarantine") {
                 told.bytes(key);

@@ -438,7 +438,7 @@ fn push(chunk: &mut OutputChunk, topic: usize, cell: &Cell) {
         partition_hash,
         key,
         value: Span::since(start, &chunk.arena),
-        headers: (0, 0),
+        headers: Span::NONE,
     });
 }
 

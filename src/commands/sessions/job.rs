@@ -16,7 +16,8 @@ use crate::kafka::transaction::{NextOffset, TransactionalProducer};
 use crate::lifecycle::termination::Terminations;
 use crate::model::directive::InForce;
 use crate::model::header::{self, Header};
-use crate::model::record::{HeaderName, OutputChunk, OutputRecord, TopicIndex};
+use crate::model::headers;
+use crate::model::record::{OutputChunk, OutputRecord, TopicIndex};
 use crate::model::span::Span;
 use crate::ops::metrics::TenantLabels;
 use std::collections::{BTreeMap, BTreeSet};
@@ -365,7 +366,7 @@ fn take(partition: &mut Partition, lent: &Lent<'_>, prefix: &[u8], gates: &Gates
 
 /// Adds a session's record, for the partition in which its events are.
 fn push(chunk: &mut OutputChunk, place: Place, prefix: &[u8], tenant: &str, subject: &str, session: &Session) {
-    let OutputChunk { arena, records, headers } = chunk;
+    let OutputChunk { arena, records } = chunk;
     let start = arena.len();
     arena.extend_from_slice(Session::key(subject, session.id).as_bytes());
     let key = Span::since(start, arena);
@@ -373,8 +374,9 @@ fn push(chunk: &mut OutputChunk, place: Place, prefix: &[u8], tenant: &str, subj
     session.write(prefix, tenant, subject, arena);
     let value = Span::since(start, arena);
     let start = arena.len();
+    headers::begin(1, arena);
+    headers::begin_one(header::NAME, header::len(session.identifiers.len()), arena);
     header::write(session.epoch, session.start_ms, session.identifiers.iter().copied(), arena);
-    headers.push((HeaderName::Lethe, Span::since(start, arena)));
-    let last = headers.len() as u32;
-    records.push(OutputRecord { topic: TopicIndex(place.0), partition_hash: Some(place.1 as u32), key, value, headers: (last - 1, last) });
+    let headers = Span::since(start, arena);
+    records.push(OutputRecord { topic: TopicIndex(place.0), partition_hash: Some(place.1 as u32), key, value, headers });
 }

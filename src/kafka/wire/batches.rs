@@ -272,8 +272,9 @@ fn parse<'r>(record: &'r [u8], batch: &Batch) -> Option<Record<'r>> {
 #[cfg(test)]
 mod tests {
     use super::super::codec::Codec as Compression;
-    use super::super::records::{Author, Entry, Open, Packer, Size};
+    use super::super::records::{Author, Entry, Open, Packer};
     use super::*;
+    use crate::model::headers;
     use proptest::prelude::*;
 
     type Kept = (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>);
@@ -281,10 +282,6 @@ mod tests {
     /// Where attributes and the producer's id stand in a header.
     const ATTRIBUTES_AT: usize = 21;
     const MAX_MS_AT: usize = 35;
-
-    fn add(open: &mut Open, packer: &mut Packer, entry: &Entry<'_>, headers: &[(&str, &[u8])], at_ms: i64) {
-        open.push(entry, headers.iter().copied(), Size::of(entry, headers.iter().copied()), at_ms, packer);
-    }
 
     fn author(id: i64) -> Author {
         Author { id, epoch: 0, sequence: 0 }
@@ -304,14 +301,14 @@ mod tests {
     fn of_values(producer: i64, offset: i64, values: &[&[u8]]) -> Vec<u8> {
         let (mut open, mut packer) = (Open::default(), Packer::new(Compression::Lz4));
         for value in values {
-            add(&mut open, &mut packer, &Entry { key: value, value: Some(value) }, &[], 1_790_000_000_000);
+            open.push(&Entry { key: value, value: Some(value), headers: &[] }, 1_790_000_000_000, &mut packer);
         }
         stored(open.seal(author(producer), &mut packer), offset, 0, 0)
     }
 
     fn marker(producer: i64, offset: i64, kind: u8) -> Vec<u8> {
         let (mut open, mut packer) = (Open::default(), Packer::new(Compression::None));
-        add(&mut open, &mut packer, &Entry { key: &[0, 0, 0, kind], value: Some(&[0; 6]) }, &[], 1_790_000_000_000);
+        open.push(&Entry { key: &[0, 0, 0, kind], value: Some(&[0; 6]), headers: &[] }, 1_790_000_000_000, &mut packer);
         stored(open.seal(author(producer), &mut packer), offset, CONTROL, 0)
     }
 
@@ -349,8 +346,11 @@ mod tests {
             for batch in &written {
                 let (mut open, mut packer) = (Open::default(), Packer::new(codec));
                 for (i, (key, value, headers, at_ms)) in batch.iter().enumerate() {
-                    let headers = &[("a", b"b".as_slice()); 2][..*headers];
-                    add(&mut open, &mut packer, &Entry { key, value: value.as_deref() }, headers, 1_790_000_000_000 + at_ms);
+                    let mut stored = Vec::new();
+                    headers::begin(*headers, &mut stored);
+                    (0..*headers).for_each(|_| headers::put("a", b"b", &mut stored));
+                    let entry = Entry { key, value: value.as_deref(), headers: &stored };
+                    open.push(&entry, 1_790_000_000_000 + at_ms, &mut packer);
                     let at_ms = if by_broker { 77 } else { 1_790_000_000_000 + at_ms };
                     due.push((offset + i as i64, at_ms, (!key.is_empty()).then(|| key.clone()), value.clone()));
                 }
@@ -376,7 +376,7 @@ mod tests {
         ) {
             let (mut open, mut packer) = (Open::default(), Packer::new(codec));
             for i in 0..50u8 {
-                add(&mut open, &mut packer, &Entry { key: &[i; 9], value: Some(&[i; 99]) }, &[], 0);
+                open.push(&Entry { key: &[i; 9], value: Some(&[i; 99]), headers: &[] }, 0, &mut packer);
             }
             let mut batch = stored(open.seal(author(1), &mut packer), 5, 0, 0);
             for (index, byte) in at {

@@ -3,7 +3,7 @@
 use super::cluster::{AGAIN_MAX, Cluster, Known, Who};
 use super::codec::Codec;
 use super::outbox::{Outbox, Sealed, State};
-use super::records::{Author, Entry, Packer, Size};
+use super::records::{Author, Entry, Packer};
 use super::verdict::Verdict;
 use crate::config::kafka::KafkaConfig;
 use crate::kafka::client::Fault;
@@ -175,25 +175,18 @@ impl WireProducer {
     /// Takes a record. It is written into its partition's batch here; a batch that is full is sealed, and sent.
     ///
     /// Errors: `Topic`, the topic cannot be written; others as they come: the transaction is to be aborted, or the producer to be replaced.
-    pub(in crate::kafka) fn put<'h>(
-        &mut self,
-        to: Put,
-        entry: &Entry<'_>,
-        headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone,
-        now_ms: i64,
-    ) -> Result<(), Fault> {
+    pub(in crate::kafka) fn put(&mut self, to: Put, entry: &Entry<'_>, now_ms: i64) -> Result<(), Fault> {
         let number = self.outbox(to);
-        let size = Size::of(entry, headers.clone());
         let Some(outbox) = self.outboxes.get_mut(number) else { return Ok(()) };
         if !outbox.is_used() && !outbox.is_added {
             self.used.push(number);
         }
-        if outbox.open.count() > 0 && outbox.open.len() + size.at_most() > self.batch_size {
+        if outbox.open.count() > 0 && outbox.open.len() + entry.at_most() > self.batch_size {
             self.seal(number);
         }
         let Some(outbox) = self.outboxes.get_mut(number) else { return Ok(()) };
         let before = outbox.open.len();
-        outbox.open.push(entry, headers, size, now_ms, &mut self.packer);
+        outbox.open.push(entry, now_ms, &mut self.packer);
         self.open_bytes += outbox.open.len() - before;
         if self.open_bytes > OPEN_MAX {
             self.seal_all();

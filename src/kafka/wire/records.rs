@@ -19,32 +19,21 @@ pub(in crate::kafka) struct Entry<'r> {
     pub(in crate::kafka) key: &'r [u8],
     /// The value.
     pub(in crate::kafka) value: Option<&'r [u8]>,
+    /// The headers, as [`crate::model::headers`] has them; empty for none.
+    pub(in crate::kafka) headers: &'r [u8],
 }
 
-/// How much a record is.
-#[derive(Clone, Copy)]
-pub(super) struct Size {
-    headers: i64,
+impl Entry<'_> {
     /// All but its length and what says where it stands in its batch. Units: bytes.
-    bytes: usize,
-}
-
-impl Size {
-    pub(super) fn of<'h>(entry: &Entry<'_>, headers: impl Iterator<Item = (&'h str, &'h [u8])>) -> Self {
-        let key = if entry.key.is_empty() { varint::len(-1) } else { sized(entry.key.len()) };
-        let value = entry.value.map_or(varint::len(-1), |value| sized(value.len()));
-        let mut size = Size { headers: 0, bytes: 1 + key + value };
-        for (name, value) in headers {
-            size.headers += 1;
-            size.bytes += sized(name.len()) + sized(value.len());
-        }
-        size.bytes += varint::len(size.headers);
-        size
+    fn bytes(&self) -> usize {
+        let key = if self.key.is_empty() { varint::len(-1) } else { sized(self.key.len()) };
+        let value = self.value.map_or(varint::len(-1), |value| sized(value.len()));
+        1 + key + value + self.headers.len().max(1)
     }
 
     /// Wherever it stands. Units: bytes.
-    pub(super) fn at_most(self) -> usize {
-        self.bytes + 3 * varint::BYTES_MAX
+    pub(super) fn at_most(&self) -> usize {
+        self.bytes() + 3 * varint::BYTES_MAX
     }
 }
 
@@ -96,34 +85,23 @@ impl Open {
         self.size
     }
 
-    /// Adds one record. Shape: `size` is its own. Units: `now_ms` in ms since the epoch.
-    pub(super) fn push<'h>(
-        &mut self,
-        entry: &Entry<'_>,
-        headers: impl Iterator<Item = (&'h str, &'h [u8])>,
-        size: Size,
-        now_ms: i64,
-        packer: &mut Packer,
-    ) {
+    /// Adds one record. Units: `now_ms` in ms since the epoch.
+    pub(super) fn push(&mut self, entry: &Entry<'_>, now_ms: i64, packer: &mut Packer) {
         if self.count == 0 {
             (self.first_ms, self.last_ms) = (now_ms, now_ms);
         }
         self.last_ms = self.last_ms.max(now_ms);
         let (since, delta) = (now_ms - self.first_ms, i64::from(self.count));
         let out = &mut self.records;
-        let before = out.len();
-        out.reserve(size.at_most());
-        varint::put((size.bytes + varint::len(since) + varint::len(delta)) as i64, out);
+        let (before, bytes) = (out.len(), entry.bytes());
+        out.reserve(bytes + 3 * varint::BYTES_MAX);
+        varint::put((bytes + varint::len(since) + varint::len(delta)) as i64, out);
         out.push(0);
         varint::put(since, out);
         varint::put(delta, out);
         put_bytes(out, (!entry.key.is_empty()).then_some(entry.key));
         put_bytes(out, entry.value);
-        varint::put(size.headers, out);
-        for (name, value) in headers {
-            put_bytes(out, Some(name.as_bytes()));
-            put_bytes(out, Some(value));
-        }
+        out.extend_from_slice(if entry.headers.is_empty() { &[0] } else { entry.headers });
         self.size += out.len() - before;
         self.count += 1;
         if let Some(block) = packer.codec.block().filter(|block| self.records.len() >= *block) {
@@ -208,6 +186,7 @@ fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::headers;
     use bytes::Bytes;
     use kafka_protocol::records::{RecordBatchDecoder, TimestampType};
     use proptest::prelude::*;
@@ -236,11 +215,14 @@ mod tests {
                 let mut headers = headers.clone();
                 headers.sort();
                 headers.dedup_by(|a, b| a.0 == b.0);
-                let entry = Entry { key, value: value.as_deref() };
-                let lent = headers.iter().map(|(n, v)| (n.as_str(), v.as_slice()));
-                let size = Size::of(&entry, lent.clone());
-                open.push(&entry, lent.clone(), size, 1_790_000_000_000 + at_ms, &mut packer);
-                packed.push(&entry, lent, size, 1_790_000_000_000 + at_ms, &mut lz4);
+                let mut stored = Vec::new();
+                if !headers.is_empty() {
+                    headers::begin(headers.len(), &mut stored);
+                    headers.iter().for_each(|(name, value)| headers::put(name, value, &mut stored));
+                }
+                let entry = Entry { key, value: value.as_deref(), headers: &stored };
+                open.push(&entry, 1_790_000_000_000 + at_ms, &mut packer);
+                packed.push(&entry, 1_790_000_000_000 + at_ms, &mut lz4);
                 written.push((key.clone(), value.clone(), headers));
             }
             let batch = open.seal(Author { id: 77, epoch: 3, sequence }, &mut packer);

@@ -5,6 +5,7 @@ use crate::config::kafka::KafkaConfig;
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::Membership;
 use crate::kafka::transaction::NextOffset;
+use crate::model::headers;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
@@ -40,8 +41,10 @@ fn write(producer: &mut WireProducer, turn: usize, count: usize) -> Result<(), F
     for i in 0..count {
         let (key, value) = (format!("{turn}-{i}"), vec![b'v'; 100]);
         let put = Put { topic, partition: i as i32 % PARTITIONS };
-        let headers = [("turn", key.as_bytes())];
-        producer.put(put, &Entry { key: key.as_bytes(), value: Some(&value) }, headers.into_iter(), 1_790_000_000_000)?;
+        let mut headers = Vec::new();
+        headers::begin(1, &mut headers);
+        headers::put("turn", key.as_bytes(), &mut headers);
+        producer.put(put, &Entry { key: key.as_bytes(), value: Some(&value), headers: &headers }, 1_790_000_000_000)?;
     }
     Ok(())
 }
@@ -176,10 +179,8 @@ fn a_topic_that_is_not_there_is_to_blame_after_a_while() {
     let topic = producer.topic("u");
     let put = Put { topic, partition: 5 };
     let begun = Instant::now();
-    let fault = producer
-        .put(put, &Entry { key: b"k", value: None }, std::iter::empty(), 0)
-        .and_then(|()| producer.prepare(&[], &member()))
-        .unwrap_err();
+    let fault =
+        producer.put(put, &Entry { key: b"k", value: None, headers: &[] }, 0).and_then(|()| producer.prepare(&[], &member())).unwrap_err();
     assert!(matches!(&fault, Fault::Topic(text) if text.contains("topic u partition 5")), "{fault:?}");
     assert!(begun.elapsed() > Duration::from_secs(2), "it might have turned up");
 }

@@ -47,7 +47,7 @@ measurement_id = "G-TEST"
 struct Sent {
     value: Value,
     text: String,
-    headers: Vec<(&'static str, String)>,
+    headers: Vec<(String, String)>,
 }
 
 impl Sent {
@@ -99,9 +99,8 @@ fn run_at(tenant: &str, destinations: &str, event: &Value, age_ms: i64) -> Outco
             let topic = &rules.topics[usize::from(record.topic.0)].name;
             let Some(destination) = topic.strip_prefix("acme.dest.") else { continue };
             let text = String::from_utf8(record.value.of(&chunk.arena).to_vec()).expect("text");
-            let headers = &chunk.headers[record.headers.0 as usize..record.headers.1 as usize];
-            let headers =
-                headers.iter().skip(1).map(|(n, v)| (n.as_str(), String::from_utf8(v.of(&chunk.arena).to_vec()).expect("text"))).collect();
+            let headers = record.headers(&chunk.arena).skip(1);
+            let headers = headers.map(|(name, value)| (name.to_owned(), String::from_utf8(value.to_vec()).expect("text"))).collect();
             let value = serde_json::from_str(&text).expect("JSON");
             sent.insert(destination.to_owned(), Sent { value, text, headers });
         }

@@ -233,10 +233,9 @@ fn nothing_that_is_written_is_refused() {
             for record in &chunk.records {
                 let topic = &rules.topics[usize::from(record.topic.0)].name;
                 let Some(destination) = topic.strip_prefix("acme.dest.") else { continue };
-                let headers = &chunk.headers[record.headers.0 as usize..record.headers.1 as usize];
                 let header = |wanted: HeaderName| {
-                    let found = headers.iter().find(|(name, _)| name.as_str() == wanted.as_str());
-                    found.map(|(_, value)| std::str::from_utf8(value.of(&chunk.arena)).expect("text"))
+                    let found = record.headers(&chunk.arena).find(|(name, _)| *name == wanted.as_str());
+                    found.map(|(_, value)| std::str::from_utf8(value).expect("text"))
                 };
                 let at_ms = header(HeaderName::NotBefore).map_or(NOW_MS, |ms| ms.parse::<i64>().expect("a time").max(NOW_MS));
                 let target = header(HeaderName::Target).expect("a target");

@@ -203,8 +203,7 @@ impl Expected {
     }
 
     fn await_record(&mut self, chunk: &OutputChunk, record: &OutputRecord, row: (i32, i64)) {
-        let headers = &chunk.headers[record.headers.0 as usize..record.headers.1 as usize];
-        let value = digest_with(record.value.of(&chunk.arena), headers.iter().map(|(name, value)| (name.as_str(), value.of(&chunk.arena))));
+        let value = digest_with(record.value.of(&chunk.arena), record.headers(&chunk.arena));
         let key = record.key.of(&chunk.arena);
         let id = if key.is_empty() { value } else { digest(key) };
         let due = Due { value, partition: record.partition_hash.map(|hash| (hash % 4) as i32), row };
