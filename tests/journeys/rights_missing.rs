@@ -1,7 +1,7 @@
 //! Fear: a right is missing, and the job hangs in silence, or half of it is written.
 //!
 //! Shown: a refused password, and each right that is missing (topics, group, transactional id), is told in one line, with exit code 1 and
-//! nothing written. A tenant one of whose topics may not be written stands still alone, and goes on by itself once it may.
+//! nothing written. A tenant one of whose topics may not be written, or not be seen, stands still alone, and goes on by itself once it may.
 
 use crate::support::config::TestConfig;
 use crate::support::journey::Journey;
@@ -96,6 +96,20 @@ fn a_missing_right_is_told_and_one_topic_stops_one_tenant() {
     acl("--remove", "--deny-principal", &[&denied[..], &["--force"]].concat());
     committed(&sick);
     stands(0.0);
+
+    // One topic that is hidden, so that nobody tells where it goes on, when all has to be read again from there.
+    let hidden = ["--operation", "Describe", "--topic", raw.as_str()];
+    acl("--add", "--deny-principal", &hidden);
+    scene.produce_to(&sick, 700);
+    let order = |tool: &str| {
+        scene.journey.lethe(&open).args([tool, "--tenant", &well]).finish().assert_done();
+        scene.produce_to(&well, 700);
+    };
+    order("pause");
+    order("resume");
+    committed(&well);
+    acl("--remove", "--deny-principal", &[&hidden[..], &["--force"]].concat());
+    committed(&sick);
     assert!(worker.is_running());
     scene.config = open;
     scene.check(reader);
