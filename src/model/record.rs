@@ -96,6 +96,10 @@ pub struct OutputRecord {
     pub headers: Span,
 }
 
+/// What a batch of one record of a MiB takes besides key, value and headers, at most: its own header, the record's numbers, and what a codec adds where
+/// there is nothing to compress. Units: bytes.
+pub const AROUND: usize = 320;
+
 impl OutputRecord {
     /// The headers' names and values. Shape: `arena` is its chunk's.
     pub fn headers<'a>(&self, arena: &'a [u8]) -> impl Iterator<Item = (&'a str, &'a [u8])> {

@@ -4,7 +4,7 @@ use crate::model::category::Category;
 use crate::model::destination::Destination;
 use crate::model::field::Field;
 use crate::model::headers;
-use crate::model::record::{HeaderName, OutputChunk, OutputRecord, RawRecords};
+use crate::model::record::{AROUND, HeaderName, OutputChunk, OutputRecord, RawRecords};
 use crate::model::rejected::{Gate, Reason, Rejected};
 use crate::model::span::Span;
 use crate::transform::batch::Batch;
@@ -367,12 +367,9 @@ impl Encoder<'_> {
     }
 }
 
-/// What a batch of one record takes besides key, value and headers, at most: its own header, the record's numbers, LZ4's frame over a MiB. Units: bytes.
-const AROUND_RECORD: usize = 256;
-
 /// What a record takes in its topic when it is the only one of its batch and nothing of it can be compressed. Units: bytes.
 fn record_bytes(record: &OutputRecord) -> usize {
-    [record.key, record.value, record.headers].iter().map(|part| part.len as usize).sum::<usize>() + AROUND_RECORD
+    [record.key, record.value, record.headers].iter().map(|part| part.len as usize).sum::<usize>() + AROUND
 }
 
 #[cfg(test)]

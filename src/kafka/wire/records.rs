@@ -187,12 +187,30 @@ fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
 mod tests {
     use super::*;
     use crate::model::headers;
+    use crate::model::record::AROUND;
     use bytes::Bytes;
     use kafka_protocol::records::{RecordBatchDecoder, TimestampType};
     use proptest::prelude::*;
+    use sha2::{Digest, Sha256};
     use std::io::Read;
 
     type Kept = (Vec<u8>, Option<Vec<u8>>, Vec<(String, Vec<u8>)>);
+
+    #[test]
+    fn a_batch_of_one_record_is_as_large_as_the_line_reckons() {
+        let noise: Vec<u8> = (0u32..1 << 15).flat_map(|n| Sha256::digest(n.to_be_bytes())).collect();
+        let mut stored = Vec::new();
+        headers::begin(1, &mut stored);
+        headers::put("name", b"value", &mut stored);
+        let entry = Entry { key: b"key", value: Some(&noise), headers: &stored };
+        for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+            let (mut open, mut packer) = (Open::default(), Packer::new(codec));
+            open.push(&entry, 1_790_000_000_000, &mut packer);
+            let batch = open.seal(Author { id: 77, epoch: 3, sequence: 0 }, &mut packer).len();
+            let parts = entry.key.len() + noise.len() + stored.len();
+            assert!((parts + HEADER..=parts + AROUND).contains(&batch), "{codec:?}: {batch} bytes of {parts}");
+        }
+    }
 
     proptest! {
         #[test]
