@@ -215,6 +215,11 @@ fn was_told(kind: Told, now: Instant) -> bool {
     lately
 }
 
+/// What is told of a raw topic that is kept from this user.
+pub fn may_not_read(topic: &str) -> String {
+    format!("this user may not read {topic}: grant it READ on it")
+}
+
 /// Logs why a call that is made again and again did not succeed this time; `what` came of it.
 pub fn log_again(what: &'static str, cause: &str) {
     if was_told(Told::Call(what), Instant::now()) {

@@ -291,8 +291,7 @@ impl RawConsumer {
 
     /// Committed offsets and their marks; read as stable offsets. Shape: places without a commit are left out. Errors: the brokers do not answer.
     pub fn committed(&self, places: &[Place]) -> Result<Committed<Option<Mark>>, Fault> {
-        let texts = self.committed_texts(places)?;
-        Ok(texts.into_iter().map(|(place, (offset, text))| (place, (offset, Mark::read(&text)))).collect())
+        self.committed_and_refused(places).map(|(committed, _)| committed)
     }
 
     /// The same, and of which of these places this user may not know: nothing may be taken to be committed there.

@@ -130,22 +130,13 @@ impl Drop for Fetcher {
 mod tests {
     use super::*;
     use crate::kafka::client;
-    use rdkafka::mocking::MockCluster;
+    use crate::kafka::mock::tests::of_three;
     use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
     use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Refusal};
     use std::time::Instant;
 
-    type Mock = MockCluster<'static, DefaultProducerContext>;
-
     const PARTITIONS: i32 = 3;
     const ALL: Most = Most { rows: usize::MAX >> 1, bytes: usize::MAX >> 1 };
-
-    fn cluster() -> (Mock, KafkaConfig) {
-        let mock = MockCluster::new(3).unwrap();
-        mock.create_topic("t", PARTITIONS, 3).unwrap();
-        let config = KafkaConfig { bootstrap_servers: mock.bootstrap_servers(), ..KafkaConfig::default() };
-        (mock, config)
-    }
 
     fn fetcher(config: &KafkaConfig) -> Fetcher {
         Fetcher::start(config, &["t".to_owned()]).unwrap()
@@ -222,7 +213,7 @@ mod tests {
         ];
         for (api, refusals) in cases {
             for refusal in refusals {
-                let (mock, config) = cluster();
+                let (mock, config) = of_three(PARTITIONS);
                 write(&config, 0..300);
                 mock.request_errors(api, &[*refusal, *refusal]);
                 let mut reader = Reader::new(&config, None);
@@ -238,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_may_not_be_read_is_told_once_and_read_as_soon_as_it_may_be() {
-        let (mock, config) = cluster();
+        let (mock, config) = of_three(PARTITIONS);
         write(&config, 0..30);
         // The mock refuses each partition for this request, and a fetch only as a whole.
         mock.request_errors(Api::ListOffsets, &[Refusal::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 6]);
@@ -253,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_leader_that_moves_or_goes_away_loses_nothing() {
-        let (mock, config) = cluster();
+        let (mock, config) = of_three(PARTITIONS);
         let mut reader = Reader::new(&config, None);
         for turn in 0..6u32 {
             for partition in 0..PARTITIONS {
@@ -271,7 +262,7 @@ mod tests {
 
     #[test]
     fn reading_goes_on_where_it_was_told_to_and_where_it_stood_still() {
-        let (_mock, config) = cluster();
+        let (_mock, config) = of_three(PARTITIONS);
         write(&config, 0..3_000);
         // In the middle of a batch, and never more at once than is wanted.
         let mut reader = Reader::new(&config, Some(990));
@@ -302,7 +293,7 @@ mod tests {
 
     #[test]
     fn an_offset_that_is_not_there_means_the_first_that_is() {
-        let (_mock, config) = cluster();
+        let (_mock, config) = of_three(PARTITIONS);
         write(&config, 0..300);
         let mut reader = Reader::new(&config, Some(5_000));
         reader.read(300, ALL).unwrap();

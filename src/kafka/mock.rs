@@ -30,3 +30,17 @@ impl MockBroker {
         made.map_err(|e| Fault::of_request(&format!("create topic {name}"), &e))
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::config::kafka::KafkaConfig;
+
+    /// A mock cluster of three brokers with a topic `t`, for what a real one cannot be told to do; and what clients need to know of it.
+    pub(in crate::kafka) fn of_three(partitions: i32) -> (MockCluster<'static, DefaultProducerContext>, KafkaConfig) {
+        let cluster = MockCluster::new(3).unwrap();
+        cluster.create_topic("t", partitions, 3).unwrap();
+        let config = KafkaConfig { bootstrap_servers: cluster.bootstrap_servers(), ..KafkaConfig::default() };
+        (cluster, config)
+    }
+}

@@ -4,6 +4,7 @@
 //! | version 1 | key epoch 2, BE | occurred_at 8, ms, BE | pseudonym 16 | pseudonym 16 | …
 //! ```
 
+use crate::model::headers;
 use crate::model::pseudonym::{Epoch, Pseudonym};
 
 /// Name of the header.
@@ -13,10 +14,10 @@ pub const VERSION: u8 = 1;
 const FIXED: usize = 11;
 const PSEUDONYM: usize = size_of::<Pseudonym>();
 
-/// How long the header's value is for a row of so many identifiers. Units: bytes.
-#[must_use]
-pub const fn len(identifiers: usize) -> usize {
-    FIXED + PSEUDONYM * identifiers
+/// Appends the header as the only one of a record, as [`headers`] has them.
+pub fn write_alone(epoch: Epoch, occurred_at_ms: i64, identifiers: impl Iterator<Item = Pseudonym>, out: &mut Vec<u8>) {
+    headers::begin(1, out);
+    headers::put_with(NAME, out, |out| write(epoch, occurred_at_ms, identifiers, out));
 }
 
 /// Appends the header's value to `out`.
@@ -67,7 +68,10 @@ mod tests {
         let ids = [Pseudonym([1; 16]), Pseudonym([2; 16])];
         let mut bytes = Vec::new();
         write(Epoch(258), -5, ids.into_iter(), &mut bytes);
-        assert_eq!((bytes.len(), len(2)), (11 + 32, 11 + 32));
+        assert_eq!(bytes.len(), 11 + 32);
+        let mut alone = Vec::new();
+        write_alone(Epoch(258), -5, ids.into_iter(), &mut alone);
+        assert_eq!(headers::read(&alone).collect::<Vec<_>>(), [(NAME, bytes.as_slice())]);
         assert_eq!(bytes[..3], [1, 1, 2]);
         let header = Header::read(&bytes).unwrap();
         assert_eq!((header.epoch, header.occurred_at_ms), (Epoch(258), -5));

@@ -17,29 +17,22 @@ pub fn begin(count: usize, out: &mut Vec<u8>) {
 /// Appends one header.
 #[inline]
 pub fn put(name: &str, value: &[u8], out: &mut Vec<u8>) {
-    begin_one(name, value.len(), out);
-    out.extend_from_slice(value);
+    varint::put_bytes(name.as_bytes(), out);
+    varint::put_bytes(value, out);
 }
 
-/// Appends one header but for its value, which has `len` bytes.
+/// Appends one header whose value `write` appends.
 #[inline]
-pub fn begin_one(name: &str, len: usize, out: &mut Vec<u8>) {
-    varint::put(name.len() as i64, out);
-    out.extend_from_slice(name.as_bytes());
-    varint::put(len as i64, out);
+pub fn put_with(name: &str, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    varint::put_bytes(name.as_bytes(), out);
+    varint::put_bytes_with(out, write);
 }
 
 /// All headers of one record. Shape: names and values; what cannot be read ends them.
 pub fn read(mut stored: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
     let count = varint::take(&mut stored).unwrap_or(0);
-    (0..count).map_while(move |_| Some((std::str::from_utf8(take(&mut stored)?).ok()?, take(&mut stored)?)))
-}
-
-fn take<'s>(from: &mut &'s [u8]) -> Option<&'s [u8]> {
-    let len = usize::try_from(varint::take(from)?).ok()?;
-    let (taken, rest) = from.split_at_checked(len)?;
-    *from = rest;
-    Some(taken)
+    let mut next = move || varint::take_bytes(&mut stored);
+    (0..count).map_while(move |_| Some((std::str::from_utf8(next()?).ok()?, next()?)))
 }
 
 #[cfg(test)]

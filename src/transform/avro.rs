@@ -17,8 +17,7 @@ pub fn long(n: i64, out: &mut Vec<u8>) {
 /// Appends a string (or bytes): its length and itself.
 #[inline]
 pub fn string(text: &[u8], out: &mut Vec<u8>) {
-    long(text.len() as i64, out);
-    out.extend_from_slice(text);
+    varint::put_bytes(text, out);
 }
 
 /// A string that is known beforehand, as [`string`] appends it. Shape: at most 31 bytes.
@@ -30,17 +29,7 @@ pub const fn constant(text: &str) -> Ready {
 /// Appends a string whose length is known only once `write` has run; texts of up to 63 bytes are written in place.
 #[inline]
 pub fn string_with(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let at = out.len();
-    out.push(0);
-    write(out);
-    let len = out.len() - at - 1;
-    if len < 64 {
-        out[at] = (len as u8) << 1;
-    } else {
-        let mut prefix = Vec::with_capacity(4);
-        long(len as i64, &mut prefix);
-        out.splice(at..=at, prefix);
-    }
+    varint::put_bytes_with(out, write);
 }
 
 /// Appends a value of `["null", "string"]`; empty text is null.

@@ -3,13 +3,13 @@
 use crate::model::category::Category;
 use crate::model::consent::{Basis, Purpose};
 use crate::model::field::Field;
+use crate::model::header;
 use crate::model::identifier::IdentifierType;
 use crate::model::partition::murmur2_positive;
 use crate::model::pseudonym::write_text;
 use crate::model::record::{OutputChunk, OutputRecord, RawRecord, TopicIndex};
 use crate::model::rejected::Reason;
 use crate::model::span::Span;
-use crate::model::{header, headers};
 use crate::transform::avro::{constant, long, optional_boolean, optional_double, optional_long, optional_string, string, string_with};
 use crate::transform::batch::{Batch, Number, NumberField, Pseudonymised, Released};
 use crate::transform::enriched::Enriched;
@@ -92,10 +92,8 @@ impl Encodable<'_> {
         self.write_event_id(row, &mut out.arena);
         let key = Span::since(start, &out.arena);
         let start = out.arena.len();
-        let named = || self.pseudonyms.subjects(row).filter(|_| !anonymous).map(|(_, p)| *p);
-        headers::begin(1, &mut out.arena);
-        headers::begin_one(header::NAME, header::len(named().count()), &mut out.arena);
-        header::write(self.pseudonyms.epoch(row), self.batch.heads[row].occurred_at_ms, named(), &mut out.arena);
+        let named = self.pseudonyms.subjects(row).filter(|_| !anonymous).map(|(_, p)| *p);
+        header::write_alone(self.pseudonyms.epoch(row), self.batch.heads[row].occurred_at_ms, named, &mut out.arena);
         RowKey { key, subject, partition_hash, header: Span::since(start, &out.arena) }
     }
 

@@ -202,7 +202,6 @@ fn piece(
         now_ms,
         out: OutputChunk { arena: Vec::with_capacity(bytes + bytes / 2), ..OutputChunk::default() },
         tally: Tally::default(),
-        spelled: Vec::new(),
     };
     encoder.rows(records, &routes, &mut rejected);
     encoder.count_fields(&dropped, &drops, &texts.hits);
@@ -220,8 +219,6 @@ struct Encoder<'e> {
     out: OutputChunk,
     /// Of the one tenant whose piece it is.
     tally: Tally,
-    /// Room for a number's digits.
-    spelled: Vec<u8>,
 }
 
 impl Encoder<'_> {
@@ -340,11 +337,7 @@ impl Encoder<'_> {
         out.extend_from_within(key.lethe());
         out.extend_from_slice(d.headers.of(permit.consent()));
         headers::put(HeaderName::Target.as_str(), target.as_bytes(), out);
-        let mut time = |name: HeaderName, ms: i64| {
-            self.spelled.clear();
-            json::integer(ms, &mut self.spelled);
-            headers::put(name.as_str(), &self.spelled, out);
-        };
+        let mut time = |name: HeaderName, ms: i64| headers::put_with(name.as_str(), out, |out| json::integer(ms, out));
         time(HeaderName::NotAfter, window.not_after_ms);
         if let Some(ms) = window.not_before_ms {
             time(HeaderName::NotBefore, ms);

@@ -200,8 +200,7 @@ impl Collector {
     fn leave_out(&mut self, refused: HashSet<Place>) -> Result<(), Fault> {
         self.owned.retain(|place| !refused.contains(place));
         if let Some(place) = refused.iter().next() {
-            let text = format!("this user may not read {}: grant it READ on it", self.consumer.source(place.0));
-            self.refused(text)?;
+            self.refused(client::may_not_read(self.consumer.source(place.0)))?;
         }
         self.left_out = refused;
         Ok(())

@@ -16,7 +16,6 @@ use crate::kafka::transaction::{NextOffset, TransactionalProducer};
 use crate::lifecycle::termination::Terminations;
 use crate::model::directive::InForce;
 use crate::model::header::{self, Header};
-use crate::model::headers;
 use crate::model::record::{OutputChunk, OutputRecord, TopicIndex};
 use crate::model::span::Span;
 use crate::ops::metrics::TenantLabels;
@@ -374,9 +373,7 @@ fn push(chunk: &mut OutputChunk, place: Place, prefix: &[u8], tenant: &str, subj
     session.write(prefix, tenant, subject, arena);
     let value = Span::since(start, arena);
     let start = arena.len();
-    headers::begin(1, arena);
-    headers::begin_one(header::NAME, header::len(session.identifiers.len()), arena);
-    header::write(session.epoch, session.start_ms, session.identifiers.iter().copied(), arena);
+    header::write_alone(session.epoch, session.start_ms, session.identifiers.iter().copied(), arena);
     let headers = Span::since(start, arena);
     records.push(OutputRecord { topic: TopicIndex(place.0), partition_hash: Some(place.1 as u32), key, value, headers });
 }

@@ -227,8 +227,7 @@ impl Records {
 /// Whether a control batch, which is never compressed, ends a transaction by giving it up.
 fn is_abort(packed: &[u8], batch: &Batch) -> bool {
     let mut rest = packed;
-    let length = varint::take(&mut rest).and_then(|n| usize::try_from(n).ok());
-    let read = length.and_then(|n| rest.get(..n)).and_then(|bytes| parse(bytes, batch));
+    let read = varint::take_bytes(&mut rest).and_then(|bytes| parse(bytes, batch));
     read.and_then(|r| r.key?.get(2..4)).is_some_and(|kind| kind == ABORT)
 }
 

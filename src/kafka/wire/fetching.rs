@@ -7,7 +7,7 @@ use super::asking::{Came, Outcome, Wanted};
 use super::batches;
 use super::cluster::{AGAIN, AGAIN_MAX, Cluster, Known};
 use crate::config::kafka::KafkaConfig;
-use crate::kafka::client::{Fault, log_again};
+use crate::kafka::client::{self, Fault, log_again};
 use crate::kafka::consumer::Place;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
@@ -65,6 +65,11 @@ impl Fetched {
 
     fn rest(&mut self, how_long: Duration) {
         self.rests_until = Some(Instant::now() + how_long);
+    }
+
+    /// The fault, unless one was told since something came.
+    fn tell_once(&mut self, fault: Fault) -> Option<Fault> {
+        (!std::mem::replace(&mut self.is_told, true)).then_some(fault)
     }
 }
 
@@ -265,7 +270,7 @@ impl Fetching {
     }
 
     pub(super) fn refused(&self, place: Place) -> Fault {
-        Fault::Topic(format!("this user may not read {}: grant it READ on it", self.topic(place)))
+        Fault::Topic(client::may_not_read(self.topic(place)))
     }
 
     /// Notes who leads what, and sees to it that each of them has a thread.
@@ -287,7 +292,7 @@ impl Fetching {
                 }
                 Err(Some(fault)) => {
                     fetched.rest(RESTS);
-                    faults.extend((!std::mem::replace(&mut fetched.is_told, true)).then_some(fault));
+                    faults.extend(fetched.tell_once(fault));
                 }
             }
         }
@@ -406,11 +411,11 @@ impl Fetching {
                 }
                 Outcome::Spoilt(fault) => {
                     fetched.rest(RESTS_LONG);
-                    faults.extend((!std::mem::replace(&mut fetched.is_told, true)).then_some(fault));
+                    faults.extend(fetched.tell_once(fault));
                 }
                 Outcome::Refused(fault, how_long) => {
                     fetched.rest(how_long);
-                    faults.extend((!std::mem::replace(&mut fetched.is_told, true)).then_some(fault));
+                    faults.extend(fetched.tell_once(fault));
                 }
             }
         }

@@ -175,10 +175,7 @@ fn sized(length: usize) -> usize {
 
 fn put_bytes(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
-        Some(bytes) => {
-            varint::put(bytes.len() as i64, out);
-            out.extend_from_slice(bytes);
-        }
+        Some(bytes) => varint::put_bytes(bytes, out),
         None => varint::put(-1, out),
     }
 }

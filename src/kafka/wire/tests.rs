@@ -4,6 +4,7 @@ use super::{Entry, Put, WireProducer};
 use crate::config::kafka::KafkaConfig;
 use crate::kafka::client::Fault;
 use crate::kafka::consumer::Membership;
+use crate::kafka::mock::tests::of_three;
 use crate::kafka::transaction::NextOffset;
 use crate::model::headers;
 use rdkafka::config::ClientConfig;
@@ -20,10 +21,8 @@ type Mock = MockCluster<'static, DefaultProducerContext>;
 const PARTITIONS: i32 = 3;
 
 fn cluster() -> (Mock, KafkaConfig) {
-    let mock = MockCluster::new(3).unwrap();
-    mock.create_topic("t", PARTITIONS, 3).unwrap();
-    let config = KafkaConfig { bootstrap_servers: mock.bootstrap_servers(), batch_size: 16_384, ..KafkaConfig::default() };
-    (mock, config)
+    let (mock, config) = of_three(PARTITIONS);
+    (mock, KafkaConfig { batch_size: 16_384, ..config })
 }
 
 fn producer(config: &KafkaConfig) -> WireProducer {
