@@ -59,6 +59,12 @@ impl Fetcher {
         &self.positions
     }
 
+    /// Places that cannot be read, as [`Fetcher::read`] told, and that gave nothing since.
+    #[must_use]
+    pub fn stuck(&self) -> Vec<Place> {
+        self.shared.stuck()
+    }
+
     /// Adds what came, up to `most`; waits for at most `wait` if nothing did. `next` learns where each place goes on. Units: `now_ms` stands in for a
     /// receipt that the broker does not tell.
     ///

@@ -428,7 +428,9 @@ impl Collector {
             self.generation.drain();
             return;
         }
-        self.job.schemas.hold(Arc::as_ptr(&self.consumer).addr(), self.held.keys());
+        let worker = Arc::as_ptr(&self.consumer).addr();
+        self.job.tenants.note_stuck(worker, self.fetcher.stuck());
+        self.job.schemas.hold(worker, self.held.keys());
         let before = self.held.len();
         self.held.retain(|_, waits| !self.job.schemas.can_go(waits));
         if self.held.len() < before {

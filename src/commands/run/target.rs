@@ -32,7 +32,7 @@ impl Target {
         Ok(Some(Target { observer, ends }))
     }
 
-    /// Whether everything is committed. If all that is not belongs to tenants that stand still, waiting would have no end: the job fails.
+    /// Whether everything is committed. If all that is not stands still, waiting would have no end: the job fails.
     pub(super) fn reached(&self, job: &Job) -> bool {
         let places: Vec<Place> = self.ends.iter().map(|(place, _)| *place).collect();
         if places.is_empty() {
@@ -46,23 +46,27 @@ impl Target {
             }
         };
         let waiting = self.ends.iter().filter(|(place, end)| committed.get(place).is_none_or(|(offset, _)| offset < end));
-        let tenants: BTreeSet<u16> = waiting.map(|((source, _), _)| job.rules.sources[usize::from(*source)].tenant).collect();
-        let stand: Vec<String> = tenants.iter().filter_map(|tenant| standing(job, *tenant)).collect();
-        if !stand.is_empty() && stand.len() == tenants.len() {
-            job.fail(format!("rows wait that nobody may process now: {}", stand.join("; ")));
+        let stand: Option<BTreeSet<String>> = waiting.map(|(place, _)| standing(job, *place)).collect();
+        if let Some(stand) = stand.as_ref().filter(|stand| !stand.is_empty()) {
+            let why: Vec<&str> = stand.iter().map(String::as_str).collect();
+            job.fail(format!("rows wait that nobody may process now: {}", why.join("; ")));
         }
-        tenants.is_empty()
+        stand.is_some_and(|stand| stand.is_empty())
     }
 }
 
-/// Why a tenant stands still; `None` if it does not.
-fn standing(job: &Job, tenant: u16) -> Option<String> {
-    let id = job.rules.tenants[usize::from(tenant)].id.as_str();
+/// Why a place stands still; `None` if it does not.
+fn standing(job: &Job, place: Place) -> Option<String> {
+    let source = &job.rules.sources[usize::from(place.0)];
+    let id = job.rules.tenants[usize::from(source.tenant)].id.as_str();
     if job.follower.in_force(|f| f.is_paused(id)) {
         return Some(format!("tenant {id} is paused"));
     }
-    if job.tenants.is_blocked(tenant) {
+    if job.tenants.is_blocked(source.tenant) {
         return Some(format!("a topic of tenant {id} is missing, or may not be read or written"));
     }
-    job.schemas.hopeless(&job.rules, tenant)
+    if job.tenants.is_stuck(place) {
+        return Some(format!("topic {} partition {} cannot be read", source.topic, place.1));
+    }
+    job.schemas.hopeless(&job.rules, source.tenant)
 }

@@ -25,6 +25,8 @@ pub(super) struct Tenants {
     blocked: Mutex<HashMap<u16, Instant>>,
     /// Tenants one of whose raw topics this user may not read.
     unreadable: Mutex<BTreeSet<u16>>,
+    /// What each worker cannot read, by the worker.
+    stuck: Mutex<HashMap<usize, Vec<Place>>>,
     /// Somebody was refused a raw topic, and the client does not say which.
     refused: AtomicBool,
     /// Rises when a tenant stands still, or goes on, because of its raw topics.
@@ -70,6 +72,7 @@ impl Tenants {
             places,
             blocked: Mutex::new(blocked),
             unreadable: Mutex::default(),
+            stuck: Mutex::default(),
             refused: AtomicBool::new(false),
             version: AtomicU64::new(0),
         })
@@ -102,6 +105,16 @@ impl Tenants {
 
     fn unreadable(&self) -> MutexGuard<'_, BTreeSet<u16>> {
         self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a worker cannot read for now.
+    pub(super) fn note_stuck(&self, worker: usize, places: Vec<Place>) {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner).insert(worker, places);
+    }
+
+    /// Whether the worker whose place this is cannot read it.
+    pub(super) fn is_stuck(&self, place: Place) -> bool {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner).values().any(|places| places.contains(&place))
     }
 
     /// A raw topic was refused: whose it is will be asked for.

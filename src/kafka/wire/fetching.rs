@@ -194,8 +194,14 @@ impl Fetching {
         self.stand(place, Some(next), false);
         if let Some(fetched) = self.state().places.get_mut(&place) {
             fetched.rest(RESTS_LONG);
+            fetched.is_told = true;
         }
         self.unreadable(place, next, why)
+    }
+
+    /// Places that cannot be read, as was told, and that gave nothing since.
+    pub(in crate::kafka) fn stuck(&self) -> Vec<Place> {
+        self.state().places.iter().filter(|(_, fetched)| fetched.is_told).map(|(place, _)| *place).collect()
     }
 
     pub(super) fn unreadable(&self, place: Place, at: i64, why: batches::Unreadable) -> Fault {
