@@ -374,6 +374,8 @@ impl Reading {
         let mut config = client(bootstrap);
         config.set("group.id", "journeys-reader").set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
         config.set("isolation.level", isolation).set("enable.partition.eof", "true").set("fetch.queue.backoff.ms", "5");
+        // Topics are read to their ends one by one, and a broker that has nothing more answers only after this time.
+        config.set("fetch.wait.max.ms", "20");
         config.create().expect("a consumer")
     }
 
