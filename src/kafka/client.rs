@@ -181,6 +181,18 @@ pub fn is_passing(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// An error that says that something stored cannot be read. librdkafka tells it in passing and may go on behind it; who hears it must not: what was to
+/// be found there would be taken to be gone. Asked again, another replica may have it whole. `what` was read.
+#[must_use]
+pub fn spoilt(what: &str, error: &KafkaError) -> Option<Fault> {
+    use RDKafkaErrorCode as Code;
+    let is_spoilt = matches!(
+        error.rdkafka_error_code(),
+        Some(Code::BadMessage | Code::BadCompression | Code::NotImplemented | Code::InvalidMessage | Code::MessageSizeTooLarge)
+    );
+    is_spoilt.then(|| Fault::Retry(format!("{what}: a batch cannot be read: {error}")))
+}
+
 /// The one line about a right that is missing, or the error as it is.
 #[must_use]
 pub fn refused(what: &str, right: &str, error: &KafkaError) -> Fault {

@@ -428,7 +428,7 @@ impl RawConsumer {
                 Fault::Topic(format!("this user may not read {}: grant it READ on each", self.sources.join(", ")))
             }
             // The group may go on without this member for a while: librdkafka joins again by itself.
-            _ => Fault::Retry(text),
+            _ => client::spoilt("consume", error).unwrap_or(Fault::Retry(text)),
         }
     }
 

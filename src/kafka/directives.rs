@@ -90,7 +90,7 @@ impl DirectiveReader {
                     break;
                 }
                 Err(e) if is_group_right(&e) => {}
-                Err(e) => return Err(self.not_read(&e)),
+                Err(e) => return Err(self.not_read(&e, in_force)),
             }
             wait = Duration::ZERO;
         }
@@ -150,8 +150,7 @@ impl DirectiveReader {
     /// Begins to read anew at `in_force.next_offset`. The end of the partition, told to a reading that began after `end` was asked for, is `end`
     /// or later.
     fn read_to_the_end(&self, in_force: &mut InForce, end: i64, until: Instant) -> Result<bool, Fault> {
-        let from = if in_force.next_offset == 0 { Offset::Beginning } else { Offset::Offset(in_force.next_offset) };
-        self.assign(from)?;
+        self.begin_anew(in_force)?;
         let mut changed = false;
         while Instant::now() < until {
             match self.consumer.poll(Duration::from_millis(100)) {
@@ -162,10 +161,14 @@ impl DirectiveReader {
                     break;
                 }
                 Some(Err(e)) if is_group_right(&e) => {}
-                Some(Err(e)) => return Err(self.not_read(&e)),
+                Some(Err(e)) => return Err(self.not_read(&e, in_force)),
             }
         }
         Ok(changed)
+    }
+
+    fn begin_anew(&self, in_force: &InForce) -> Result<(), Fault> {
+        self.assign(if in_force.next_offset == 0 { Offset::Beginning } else { Offset::Offset(in_force.next_offset) })
     }
 
     fn assign(&self, from: Offset) -> Result<(), Fault> {
@@ -174,8 +177,11 @@ impl DirectiveReader {
         self.consumer.assign(&list).map_err(|e| Fault::of_request("assign directives", &e))
     }
 
-    /// Without the right to read directives nothing may be processed.
-    fn not_read(&self, error: &KafkaError) -> Fault {
+    /// Without the right to read directives nothing may be processed; nor past one that cannot be read.
+    fn not_read(&self, error: &KafkaError, in_force: &InForce) -> Fault {
+        if let Some(fault) = client::spoilt(&format!("topic {}", self.topic), error) {
+            return self.begin_anew(in_force).err().unwrap_or(fault);
+        }
         self.revival.unanswered(self.consumer.client(), error);
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {

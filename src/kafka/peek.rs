@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// How long a broker may give nothing before it counts as gone.
@@ -94,7 +94,7 @@ impl Peek {
         Ok(there.collect())
     }
 
-    /// Gives every committed record from these places on, until each partition's end. Errors: the brokers fall silent.
+    /// Gives every committed record from these places on, until each partition's end. Errors: the brokers fall silent; a batch cannot be read.
     pub fn read(&self, from: &Places, mut each: impl FnMut(&Standing<'_>)) -> Result<(), Fault> {
         let mut list = TopicPartitionList::with_capacity(from.len());
         for ((topic, partition), offset) in from {
@@ -109,13 +109,20 @@ impl Peek {
                 None if heard.elapsed() > PATIENCE => return Err(Fault::Retry("the brokers fell silent".into())),
                 None => continue,
                 Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
-                Some(Err(e)) => tracing::debug!(error = %e, "kafka client"),
+                Some(Err(e)) => match client::spoilt(&format!("read {}", topics_of(from)), &e) {
+                    Some(fault) => return Err(fault),
+                    None => tracing::debug!(error = %e, "kafka client"),
+                },
                 Some(Ok(message)) => each(&standing(&message)),
             }
             heard = Instant::now();
         }
         self.consumer.unassign().map_err(|e| Fault::of_request("unassign", &e))
     }
+}
+
+fn topics_of(places: &Places) -> String {
+    places.keys().map(|(topic, _)| topic.as_str()).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn standing<'m>(message: &'m BorrowedMessage<'_>) -> Standing<'m> {

@@ -149,6 +149,9 @@ impl ReadBack {
                 Some(Err(KafkaError::PartitionEOF(partition))) if done(Err(partition)) => break Ok(()),
                 Some(Err(KafkaError::PartitionEOF(_))) => {}
                 Some(Err(e)) => {
+                    if let Some(fault) = client::spoilt(&format!("read back {topic}"), &e) {
+                        break Err(fault);
+                    }
                     self.revival.heard(&e);
                     tracing::debug!(error = %e, topic, "read back");
                 }

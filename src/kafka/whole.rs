@@ -58,7 +58,7 @@ impl WholeReader {
 
     /// Gives every record of these ranges of a topic. Shape: partition, first offset, one past the last; each partition in its order.
     ///
-    /// Errors: the brokers fall silent; what `each` says.
+    /// Errors: the brokers fall silent; a batch cannot be read; what `each` says.
     pub fn read(&self, topic: &str, ranges: &[(i32, i64, i64)], mut each: impl FnMut(&Seen<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
         let mut open: HashMap<i32, i64> = ranges.iter().filter(|(_, from, until)| from < until).map(|(p, _, until)| (*p, *until)).collect();
         if open.is_empty() {
@@ -103,7 +103,10 @@ impl WholeReader {
                     heard = Instant::now();
                     open.remove(&partition);
                 }
-                Some(Err(e)) => tracing::debug!(error = %e, topic, "read"),
+                Some(Err(e)) => match client::spoilt(&format!("read {topic}"), &e) {
+                    Some(fault) => return Err(fault),
+                    None => tracing::debug!(error = %e, topic, "read"),
+                },
                 None => {}
             }
             if heard.elapsed() > REQUEST_TIMEOUT {

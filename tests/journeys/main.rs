@@ -34,6 +34,7 @@ mod canary;
 mod counts_are_published_once;
 mod crash_between_produce_and_commit;
 mod demo;
+mod disk_spoils;
 mod export;
 mod faults;
 mod files_change;
