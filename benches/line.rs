@@ -17,9 +17,15 @@ use lethe::transform::transform;
 use std::hint::black_box;
 use std::sync::Arc;
 
+/// The binary's.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const NOW_MS: i64 = 1_790_000_000_000;
-/// Events of one call, at most.
+/// Events that are made, and taken again and again.
 const EVENTS: usize = 20_000;
+/// Events of one call, as `lethe run` reads them for a few tenants.
+const PIECE: usize = 1_024;
 const CONFIG: &str = r#"
 [[tenant]]
 id = "acme"
@@ -41,33 +47,35 @@ fn rules() -> Rules {
     compile(&config, &keyring).unwrap_or_else(|faults| panic!("{faults:?}"))
 }
 
-fn events() -> RawRecords {
-    let mut records = RawRecords::default();
+fn events() -> Vec<Vec<u8>> {
     if let Ok(path) = std::env::var("LETHE_BENCH_EVENTS") {
-        for (i, line) in std::fs::read_to_string(path).unwrap().lines().take(EVENTS).enumerate() {
-            records.push(0, 0, i as i64, NOW_MS, line.as_bytes());
-        }
-        return records;
+        return std::fs::read_to_string(path).unwrap().lines().take(EVENTS).map(|line| line.as_bytes().to_vec()).collect();
     }
     let generator = Generator::new(1, "acme", NOW_MS);
-    for i in 0..EVENTS {
+    let event = |i| {
         let mut payload = Vec::new();
-        let _ = generator.generate(i as u64, &mut payload);
-        records.push(0, 0, i as i64, NOW_MS, &payload);
-    }
+        let _ = generator.generate(i, &mut payload);
+        payload
+    };
+    (0..EVENTS as u64).map(event).collect()
+}
+
+fn piece(payloads: &[Vec<u8>]) -> RawRecords {
+    let mut records = RawRecords::default();
+    payloads.iter().enumerate().for_each(|(i, payload)| records.push(0, 0, i as i64, NOW_MS, payload));
     records
 }
 
 fn line(criterion: &mut Criterion) {
-    let (rules, records) = (rules(), events());
+    let (rules, events) = (rules(), events());
+    let pieces: Vec<RawRecords> = events.chunks(PIECE).map(piece).collect();
     let assets = Assets { devices: Arc::new(DeviceTable::embedded().unwrap()), geo: None };
     let mut group = criterion.benchmark_group("line");
-    group.throughput(Throughput::Elements(records.rows.len() as u64));
+    group.throughput(Throughput::Elements(events.len() as u64));
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        group.bench_function(format!("threads/{threads}"), |bencher| {
-            bencher.iter(|| pool.install(|| transform(black_box(&records), &rules, &assets, NOW_MS)));
-        });
+        let take = |records| drop(black_box(transform(black_box(records), &rules, &assets, NOW_MS)));
+        group.bench_function(format!("threads/{threads}"), |bencher| bencher.iter(|| pool.install(|| pieces.iter().for_each(take))));
     }
 }
 
