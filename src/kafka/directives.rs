@@ -9,6 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,6 +63,8 @@ pub struct DirectiveReader {
     topic: String,
     there: Mutex<There>,
     revival: Revival,
+    /// A directive could not be read: it is to be read again before those behind it.
+    must_go_back: AtomicBool,
 }
 
 impl DirectiveReader {
@@ -73,13 +76,22 @@ impl DirectiveReader {
         settings.set("enable.partition.eof", "true").set("group.protocol", "classic");
         let consumer: BaseConsumer<Quiet> = settings.create_with_context(Quiet).map_err(|e| Fault::of_request("create consumer", &e))?;
         Leaders::default().learn(&consumer, topic);
-        let reader = DirectiveReader { consumer, topic: topic.to_owned(), there: Mutex::default(), revival: Revival::new(config) };
+        let reader = DirectiveReader {
+            consumer,
+            topic: topic.to_owned(),
+            there: Mutex::default(),
+            revival: Revival::new(config),
+            must_go_back: AtomicBool::new(false),
+        };
         reader.assign(Offset::Beginning)?;
         Ok(reader)
     }
 
     /// Takes in what has arrived, waiting for at most `wait`. Returns whether anything changed. Errors: Kafka's.
     pub fn follow(&self, in_force: &mut InForce, wait: Duration) -> Result<bool, Fault> {
+        if self.must_go_back.load(Ordering::SeqCst) {
+            self.go_back(in_force)?;
+        }
         let mut changed = false;
         let mut wait = wait;
         while let Some(message) = self.consumer.poll(wait) {
@@ -90,7 +102,7 @@ impl DirectiveReader {
                     break;
                 }
                 Err(e) if is_group_right(&e) => {}
-                Err(e) => return Err(self.not_read(&e, in_force)),
+                Err(e) => return Err(self.not_read(&e)),
             }
             wait = Duration::ZERO;
         }
@@ -150,7 +162,7 @@ impl DirectiveReader {
     /// Begins to read anew at `in_force.next_offset`. The end of the partition, told to a reading that began after `end` was asked for, is `end`
     /// or later.
     fn read_to_the_end(&self, in_force: &mut InForce, end: i64, until: Instant) -> Result<bool, Fault> {
-        self.begin_anew(in_force)?;
+        self.assign(from(in_force))?;
         let mut changed = false;
         while Instant::now() < until {
             match self.consumer.poll(Duration::from_millis(100)) {
@@ -161,14 +173,23 @@ impl DirectiveReader {
                     break;
                 }
                 Some(Err(e)) if is_group_right(&e) => {}
-                Some(Err(e)) => return Err(self.not_read(&e, in_force)),
+                Some(Err(e)) => return Err(self.not_read(&e)),
             }
         }
         Ok(changed)
     }
 
-    fn begin_anew(&self, in_force: &InForce) -> Result<(), Fault> {
-        self.assign(if in_force.next_offset == 0 { Offset::Beginning } else { Offset::Offset(in_force.next_offset) })
+    /// Goes back to what is to be read next. Not by a new assignment: librdkafka ends the process if one follows another before the partition has stopped.
+    fn go_back(&self, in_force: &InForce) -> Result<(), Fault> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, 0, from(in_force)).map_err(|e| Fault::of_request("read directives", &e))?;
+        let sought = self.consumer.seek_partitions(list, REQUEST_TIMEOUT);
+        let sought = sought.map_err(|e| self.revival.retry(self.consumer.client(), "read directives", &e))?;
+        if let Some(error) = sought.elements().iter().find_map(|e| e.error().err()) {
+            return Err(Fault::Retry(format!("read directives: {error}")));
+        }
+        self.must_go_back.store(false, Ordering::SeqCst);
+        Ok(())
     }
 
     fn assign(&self, from: Offset) -> Result<(), Fault> {
@@ -178,9 +199,10 @@ impl DirectiveReader {
     }
 
     /// Without the right to read directives nothing may be processed; nor past one that cannot be read.
-    fn not_read(&self, error: &KafkaError, in_force: &InForce) -> Fault {
+    fn not_read(&self, error: &KafkaError) -> Fault {
         if let Some(fault) = client::spoilt(&format!("topic {}", self.topic), error) {
-            return self.begin_anew(in_force).err().unwrap_or(fault);
+            self.must_go_back.store(true, Ordering::SeqCst);
+            return fault;
         }
         self.revival.unanswered(self.consumer.client(), error);
         match error.rdkafka_error_code() {
@@ -233,6 +255,11 @@ impl ProducerContext for Stored {
         let result = result.as_ref().map(Message::offset).map_err(|(e, _)| e.to_string());
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
     }
+}
+
+/// Where reading goes on.
+fn from(in_force: &InForce) -> Offset {
+    if in_force.next_offset == 0 { Offset::Beginning } else { Offset::Offset(in_force.next_offset) }
 }
 
 /// Takes in one record. Returns whether something changed: a record that is read again changes nothing.

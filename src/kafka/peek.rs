@@ -104,20 +104,22 @@ impl Peek {
         }
         self.consumer.assign(&list).map_err(|e| Fault::of_request("assign", &e))?;
         let (mut open, mut heard) = (from.len(), Instant::now());
-        while open > 0 {
+        let mut read = Ok(());
+        while open > 0 && read.is_ok() {
             match self.consumer.poll(Duration::from_millis(100)) {
-                None if heard.elapsed() > PATIENCE => return Err(Fault::Retry("the brokers fell silent".into())),
+                None if heard.elapsed() > PATIENCE => read = Err(Fault::Retry("the brokers fell silent".into())),
                 None => continue,
                 Some(Err(KafkaError::PartitionEOF(_))) => open -= 1,
                 Some(Err(e)) => match client::spoilt(&format!("read {}", topics_of(from)), &e) {
-                    Some(fault) => return Err(fault),
+                    Some(fault) => read = Err(fault),
                     None => tracing::debug!(error = %e, "kafka client"),
                 },
                 Some(Ok(message)) => each(&standing(&message)),
             }
             heard = Instant::now();
         }
-        self.consumer.unassign().map_err(|e| Fault::of_request("unassign", &e))
+        self.consumer.unassign().map_err(|e| Fault::of_request("unassign", &e))?;
+        read
     }
 }
 
