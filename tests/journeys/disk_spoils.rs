@@ -44,11 +44,6 @@ fn two_tenants(name: &str) -> (Scene, String, String) {
     (Scene::with(journey, config), sick, well)
 }
 
-#[track_caller]
-fn wait_until_committed(scene: &Scene, tenant: &str) {
-    eventually(&format!("everything of {tenant} to be committed"), || (scene.lag(tenant) == 0).then_some(()));
-}
-
 #[test]
 fn rows_wait_before_a_batch_that_cannot_be_read() {
     let _turn = heavy();
@@ -73,7 +68,7 @@ fn rows_wait_before_a_batch_that_cannot_be_read() {
     let mut worker = scene.worker("a");
     worker.wait_until_ready();
     scene.produce_to(&well, 1_000);
-    wait_until_committed(&scene, &well);
+    scene.wait_until_committed(&well);
     eventually("an error in the log", || worker.stderr().contains(&place).then_some(()));
     assert_eq!(scene.lag(&sick), left);
     flip_a_bit(&scene, &raw, Batch::Last);
@@ -125,6 +120,6 @@ fn what_cannot_be_read_is_not_taken_to_be_gone_or_never_said() {
     let mut worker = scene.worker("a");
     worker.wait_until_ready();
     call(&["resume", "--tenant", &sick]).assert_done();
-    wait_until_committed(&scene, &sick);
+    scene.wait_until_committed(&sick);
     assert!(worker.is_running());
 }

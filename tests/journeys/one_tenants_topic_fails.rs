@@ -24,11 +24,6 @@ fn wait_until_paused(worker: &Lethe, tenant: &str, paused: f64) {
     });
 }
 
-#[track_caller]
-fn wait_until_committed(scene: &Scene, tenant: &str) {
-    eventually(&format!("everything of {tenant} to be committed"), || (scene.lag(tenant) == 0).then_some(()));
-}
-
 #[test]
 fn deleted_under_load_and_made_again() {
     let _turn = heavy();
@@ -47,14 +42,14 @@ fn deleted_under_load_and_made_again() {
     wait_until_paused(&worker, &sick, 1.0);
     assert!(worker.stderr().lines().any(|line| line.contains("ERROR") && line.contains(&sick)), "it is not said loudly");
     scene.produce_to(&well, 5_000);
-    wait_until_committed(&scene, &well);
+    scene.wait_until_committed(&well);
     assert!(scene.lag(&sick) > 0, "nothing of the sick tenant may be committed");
 
     scene.create_topics(|name| name == events);
-    wait_until_committed(&scene, &sick);
+    scene.wait_until_committed(&sick);
     wait_until_paused(&worker, &sick, 0.0);
     scene.produce_to(&sick, 1_000);
-    wait_until_committed(&scene, &sick);
+    scene.wait_until_committed(&sick);
     let topics = scene.output_topics();
     let missing_part = before[topics.iter().position(|t| *t == events).unwrap()].len();
     let expected = scene.expected();
@@ -76,13 +71,13 @@ fn missing_at_start_and_made_later() {
     scene.produce_to(&well, 2_000);
     let mut worker = scene.worker("a");
     worker.wait_until_ready();
-    wait_until_committed(&scene, &well);
+    scene.wait_until_committed(&well);
     wait_until_paused(&worker, &sick, 1.0);
     assert!(worker.stderr().contains(&events), "the missing topic is not named");
     assert_eq!(scene.lag(&sick), 2_000);
     scene.create_topics(|name| name == events);
     let reader = scene.reader();
-    wait_until_committed(&scene, &sick);
+    scene.wait_until_committed(&sick);
     wait_until_paused(&worker, &sick, 0.0);
     scene.check(reader);
     assert!(worker.is_running());

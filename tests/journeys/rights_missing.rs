@@ -87,14 +87,12 @@ fn a_missing_right_is_told_and_one_topic_stops_one_tenant() {
             (worker.metrics().sum("lethe_tenant_paused", &labels) == paused).then_some(())
         });
     };
-    let committed =
-        |tenant: &str| eventually(&format!("everything of {tenant} to be committed"), || (scene.lag(tenant) == 0).then_some(()));
     stands(1.0);
     scene.produce_to(&well, 2_000);
-    committed(&well);
+    scene.wait_until_committed(&well);
     assert_eq!(scene.lag(&sick), 500);
     acl("--remove", "--deny-principal", &[&denied[..], &["--force"]].concat());
-    committed(&sick);
+    scene.wait_until_committed(&sick);
     stands(0.0);
 
     // One topic that is hidden, so that nobody tells where it goes on, when all has to be read again from there.
@@ -107,9 +105,9 @@ fn a_missing_right_is_told_and_one_topic_stops_one_tenant() {
     };
     order("pause");
     order("resume");
-    committed(&well);
+    scene.wait_until_committed(&well);
     acl("--remove", "--deny-principal", &[&hidden[..], &["--force"]].concat());
-    committed(&sick);
+    scene.wait_until_committed(&sick);
     assert!(worker.is_running());
     scene.config = open;
     scene.check(reader);

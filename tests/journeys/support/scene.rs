@@ -163,9 +163,13 @@ impl Scene {
     /// Waits until everything produced is committed.
     #[track_caller]
     pub fn wait_until_done(&self) {
-        for tenant in &self.tenants {
-            eventually(&format!("everything of {tenant} to be committed"), || (self.lag(tenant) == 0).then_some(()));
-        }
+        self.tenants.iter().for_each(|tenant| self.wait_until_committed(tenant));
+    }
+
+    /// The same of one tenant.
+    #[track_caller]
+    pub fn wait_until_committed(&self, tenant: &str) {
+        eventually(&format!("everything of {tenant} to be committed"), || (self.lag(tenant) == 0).then_some(()));
     }
 
     /// What the library's own line makes of everything in the raw topics.
